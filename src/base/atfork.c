@@ -1,0 +1,62 @@
+#include "base/atfork.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <unistd.h>
+
+static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static ro_ForkNode *first;
+static int install_error;
+static int process_id;
+
+static void before_fork(void) {
+  pthread_mutex_lock(&list_mutex);
+}
+
+static void after_fork_in_parent(void) {
+  pthread_mutex_unlock(&list_mutex);
+}
+
+static void after_fork_in_child(void) {
+  process_id = getpid();
+  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+    node->in_child(node);
+  pthread_mutex_unlock(&list_mutex);
+}
+
+static void install(void) {
+  process_id = getpid();
+  install_error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+int ro_pid(void) {
+  pthread_once(&once, install);
+  return process_id;
+}
+
+int ro_atfork_add(ro_ForkNode *node) {
+  pthread_once(&once, install);
+  if (install_error != 0)
+    return install_error;
+  pthread_mutex_lock(&list_mutex);
+  node->previous = NULL;
+  node->next = first;
+  if (first != NULL)
+    first->previous = node;
+  first = node;
+  pthread_mutex_unlock(&list_mutex);
+  return 0;
+}
+
+void ro_atfork_remove(ro_ForkNode *node) {
+  pthread_mutex_lock(&list_mutex);
+  if (node->previous != NULL)
+    node->previous->next = node->next;
+  else if (first == node)
+    first = node->next;
+  if (node->next != NULL)
+    node->next->previous = node->previous;
+  node->next = node->previous = NULL;
+  pthread_mutex_unlock(&list_mutex);
+}

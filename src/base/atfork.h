@@ -1,0 +1,22 @@
+/*
+** What must be forgotten in the child of a fork, whoever calls fork(). The one table of the
+** process that all Lua states share: a list guarded by a mutex that is held across a fork.
+*/
+#ifndef RO_ATFORK_H
+#define RO_ATFORK_H
+
+typedef struct ro_ForkNode {
+  struct ro_ForkNode *next, *previous;
+  void (*in_child)(struct ro_ForkNode *node); /* runs in the child, before fork() returns there; async-signal-safe work only */
+} ro_ForkNode;
+
+/* Links `node`, whose `in_child` is set, into the list; it stays in place until ro_atfork_remove. Returns 0 or an errno. */
+int ro_atfork_add(ro_ForkNode *node);
+
+/* Takes `node` out again; harmless when it is not linked. */
+void ro_atfork_remove(ro_ForkNode *node);
+
+/* The id of this process, without a system call. */
+int ro_pid(void);
+
+#endif
