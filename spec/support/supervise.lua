@@ -1,0 +1,28 @@
+-- Runs a command and tells how it ended: `lua5.4 supervise.lua DESCRIPTOR COMMAND ARGS...` writes the
+-- lines "pid N" and "exited CODE" or "killed SIGNAL" to the descriptor. A process of its own does this, so
+-- that the end is an event (a line to read) and no copy of a test's descriptors stays open meanwhile.
+local fcntl = require "posix.fcntl"
+local unistd = require "posix.unistd"
+local wait = require "posix.sys.wait"
+
+local status = tonumber(arg[1])
+fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+local pid = assert(unistd.fork())
+if pid == 0 then
+  unistd.setpid("p", 0, 0)
+  local _, message = unistd.execp(arg[2], { table.unpack(arg, 3) })
+  io.stderr:write(arg[2], ": ", tostring(message), "\n")
+  unistd._exit(127)
+end
+unistd.setpid("p", pid, pid)
+
+-- The command's ends of the streams are its own: who reads them sees their end when it closes them.
+unistd.close(0)
+unistd.close(1)
+unistd.close(2)
+
+unistd.write(status, ("pid %d\n"):format(pid))
+local _, how, code = wait.wait(pid)
+unistd.write(status, ("%s %d\n"):format(how, code))
+unistd._exit(0)
