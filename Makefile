@@ -1,0 +1,138 @@
+# remoteobj: `make help` lists what can be made.
+#
+# All paths are relative, so that the checkout may lie in a folder with spaces in its name.
+
+CC = cc
+CFLAGS = -O2 -g
+WERROR = 0
+V = 0
+BUILD = build
+PREFIX = /usr/local
+DESTDIR =
+LUA = lua5.4
+LUA_VERSION = 5.4
+BUSTED = busted --lua=$(LUA)
+BUSTED_ARGS =
+SPEC = spec
+
+LUA_INCDIR := $(or $(LUA_INCDIR),$(shell sh scripts/find-lua-headers.sh))
+
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes $(if $(filter-out 0,$(WERROR)),-Werror)
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread -Isrc -isystem "$(LUA_INCDIR)"
+# A thread of the library may still return through its code when Lua unloads the module: it stays loaded.
+ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
+
+SOURCES = $(wildcard src/*.c src/*/*.c)
+OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
+LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
+MODULE = $(BUILD)/lib/remoteobj/core.so
+
+LUA_SHARE = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)/remoteobj
+LUA_LIB = $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/remoteobj
+
+# Short lines for what is being built; whole commands with V=1.
+Q = $(if $(filter-out 0,$(V)),,@)
+say = $(if $(Q),@echo '  $(1)')
+
+# What runs out of the checkout finds the modules that were built in it.
+export LUA_PATH = lua/?.lua;lua/?/init.lua;;
+export LUA_CPATH = $(BUILD)/lib/?.so;;
+export LUA
+
+.PHONY: all module demo test setup lint lint-lua lint-c lint-format lint-gcc lint-clang rockspecs install uninstall clean help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+all: module
+
+module: $(MODULE)
+
+$(MODULE): $(OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(ALL_LDFLAGS)
+
+$(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Changes when the compiler or its options do, and everything is built anew then.
+$(BUILD)/obj/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) $(SOURCES)' | cmp -s - $@ || \
+	  echo '$(subst ','\'',$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) $(SOURCES)' > $@
+
+.PHONY: FORCE
+FORCE:
+
+-include $(OBJECTS:.o=.d)
+
+# The targets that a fresh machine begins with install first what is missing, then call make again: the
+# headers of Lua are looked for when a makefile is read.
+
+demo:
+	@sh scripts/setup.sh run
+	@$(MAKE) --no-print-directory all
+	@sh scripts/demo.sh
+
+test:
+	@sh scripts/setup.sh test
+	@$(MAKE) --no-print-directory all
+	$(BUSTED) $(BUSTED_ARGS) $(SPEC)
+
+setup:
+	@sh scripts/setup.sh lint
+
+lint:
+	@sh scripts/setup.sh lint
+	@$(MAKE) --no-print-directory lint-lua lint-format lint-c lint-gcc lint-clang
+	@echo "lint: clean"
+
+lint-lua:
+	luacheck --quiet lua spec examples scripts
+
+lint-format:
+	clang-format --dry-run -Werror $(wildcard src/*.[ch] src/*/*.[ch])
+
+lint-c:
+	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES)
+
+# Both compilers, as one warns of what the other lets pass; in folders of their own.
+lint-gcc:
+	@$(MAKE) --no-print-directory BUILD=build/lint-gcc CC=gcc WERROR=1 all
+
+lint-clang:
+	@if command -v clang >/dev/null; then \
+	  $(MAKE) --no-print-directory BUILD=build/lint-clang CC=clang WERROR=1 all; \
+	else \
+	  echo "lint: no clang here, gcc alone has checked the warnings"; \
+	fi
+
+rockspecs:
+	$(LUA) scripts/rockspecs.lua
+
+install: all
+	mkdir -p "$(LUA_LIB)" "$(LUA_SHARE)"
+	install -m 755 "$(MODULE)" "$(LUA_LIB)/core.so"
+	install -m 644 $(LUA_SOURCES) "$(LUA_SHARE)"
+
+uninstall:
+	rm -f "$(LUA_LIB)/core.so" $(LUA_SOURCES:lua/remoteobj/%="$(LUA_SHARE)/%")
+	-rmdir "$(LUA_LIB)" "$(LUA_SHARE)"
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make                     build the module into $(BUILD)/lib"
+	@echo "make demo                install what is missing, build, run the examples"
+	@echo "make test                install what is missing, build, run the specs"
+	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
+	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
+	@echo "make setup               only install what is missing"
+	@echo "make install             PREFIX=$(PREFIX) DESTDIR=$(DESTDIR): put the library in place"
+	@echo "make uninstall           the opposite"
+	@echo "make rockspecs           bring the rockspecs' lists of files up to date"
+	@echo "make clean               remove build"
+	@echo "Variables: CC CFLAGS LDFLAGS WERROR=1 V=1 LUA_INCDIR LUA BUILD"

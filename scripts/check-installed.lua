@@ -1,0 +1,40 @@
+-- Is the installed library below the folder arg[1] whole? Uses it as a program would: an object in a process of
+-- its own, asked from here. Every file of the library must come from that folder.
+local root = assert(arg[1], "usage: check-installed.lua FOLDER")
+local remoteobj = require "remoteobj"
+
+local Counter = { count = 40 }
+Counter.__index = Counter
+
+function Counter:add(n)
+  self.count = self.count + n
+  return self.count
+end
+
+local counter = remoteobj.Proxy(setmetatable({}, Counter))
+local function serve()
+  local _ <close> = counter:listen_()
+  while not counter.stopped do
+    remoteobj.sleep(0.01)
+  end
+end
+
+do
+  local process <close> = remoteobj.process(serve):start()
+  counter:wait_until_listening(process)
+  assert(counter:add(2) == 42)
+  counter.stopped = true
+end
+
+local function check(name, path)
+  local file = package.searchpath(name, path)
+  assert(file:sub(1, #root) == root, name .. " comes from " .. file)
+end
+
+check("remoteobj.core", package.cpath)
+for name in pairs(package.loaded) do
+  if name:match "^remoteobj" and name ~= "remoteobj.core" then
+    check(name, package.path)
+  end
+end
+print("the library in " .. root .. " works")

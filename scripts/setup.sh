@@ -1,0 +1,242 @@
+#!/bin/sh
+# Installs what is missing on this machine, and says what it does and why. When nothing is missing it does
+# nothing, quickly.
+#
+# Usage: setup.sh run    to build and run the library: Lua 5.4, its headers, luaposix
+#        setup.sh test   also what the specs use
+#        setup.sh lint   also what checks the sources
+#
+# For each thing the first that works: it is there already; the distribution's package; Debian 13's package
+# (of Lua modules that older releases have not built for Lua 5.4); LuaRocks. What is marked optional may fail
+# to install: the specs that need it are then pending.
+
+level=${1:-run}
+tried=build/setup # remembers what could not be installed, so that it is not tried each time
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+
+say() {
+  echo "setup: $*"
+}
+
+die() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+case $level in
+run | test | lint) ;;
+*) die "what is '$level'? One of run, test, lint" ;;
+esac
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  else
+    sudo -E "$@"
+  fi
+}
+
+may_install() {
+  [ "$(id -u)" = 0 ] || command -v sudo >/dev/null
+}
+
+apt() {
+  as_root apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+# ---- what is there ----
+
+has_command() {
+  command -v "$1" >/dev/null 2>&1
+}
+
+has_module() {
+  has_command lua5.4 && LUA_PATH=';;' LUA_CPATH=';;' lua5.4 -e "require '$1'" >/dev/null 2>&1
+}
+
+has_headers() {
+  [ -f "$(sh scripts/find-lua-headers.sh)/lua.h" ]
+}
+
+# Is the thing called $1 there?
+has() {
+  case $1 in
+  lua5.4) has_command lua5.4 ;;
+  headers) has_headers ;;
+  compiler) has_command cc ;;
+  luaposix) has_module posix ;;
+  busted) has_command busted && has_module busted.runner ;;
+  cqueues | luv | socket | cjson | cmsgpack) has_module "$1" ;;
+  penlight) has_module pl.class ;;
+  luacheck | luarocks | clang | clang-tidy | clang-format) has_command "$1" ;;
+  *) die "no such thing: $1" ;;
+  esac
+}
+
+# The package and the rock ("-": none) of the thing called $1.
+package_of() {
+  case $1 in
+  headers) echo liblua5.4-dev ;;
+  compiler) echo gcc libc6-dev ;;
+  luaposix) echo lua-posix ;;
+  luacheck) echo lua-check ;;
+  busted | cqueues | luv | socket | cjson | cmsgpack | penlight) echo "lua-$1" ;;
+  *) echo "$1" ;;
+  esac
+}
+
+rock_of() {
+  case $1 in
+  luaposix | busted | cqueues | luv | penlight | luacheck) echo "$1" ;;
+  socket) echo luasocket ;;
+  cjson) echo lua-cjson ;;
+  cmsgpack) echo lua-cmsgpack ;;
+  *) echo - ;;
+  esac
+}
+
+why() {
+  case $1 in
+  lua5.4 | luaposix) echo "the library runs on it" ;;
+  headers | compiler) echo "the library is built with it" ;;
+  busted) echo "runs the specs" ;;
+  luarocks) echo "a spec installs the rock" ;;
+  luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
+  *) echo "some specs use it" ;;
+  esac
+}
+
+# ---- ways to install ----
+
+lists_are_fresh=
+refresh_lists() {
+  if [ -z "$lists_are_fresh" ]; then
+    say "fetching the distribution's lists of packages"
+    apt update || say "some lists could not be fetched; going on with those at hand"
+    lists_are_fresh=yes
+  fi
+}
+
+# Has the distribution a package $1 that serves? Packages of Lua modules say for which versions they are built.
+is_packaged() {
+  apt-cache show "$1" 2>/dev/null >"$scratch/package" && [ -s "$scratch/package" ] || return 1
+  versions=$(grep '^Lua-Versions:\|^Provides:.*lua5\.[1-3]-' "$scratch/package")
+  [ -z "$versions" ] || echo "$versions" | grep -q '5\.4'
+}
+
+from_distribution() {
+  has_command apt-get || return 1
+  refresh_lists
+  for name; do
+    for package in $(package_of "$name"); do
+      is_packaged "$package" || return 1
+    done
+  done
+  # shellcheck disable=SC2046 # several words are several packages
+  set -- $(for name; do package_of "$name"; done)
+  say "installing the distribution's $*"
+  apt install --no-install-recommends "$@"
+}
+
+# apt with lists of its own, that know Debian 13's packages alone.
+trixie() {
+  apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$scratch/sources" \
+    -o Dir::State::Lists="$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+    -o APT::Sandbox::User=root "$@" </dev/null
+}
+
+from_trixie() {
+  package=$(package_of "$1")
+  has_command apt-get && grep -qs '^ID=debian' /etc/os-release || return 1
+  case $package in lua-*) ;; *) return 1 ;; esac
+  say "$package of this distribution has no modules for Lua 5.4; fetching Debian 13's"
+  if [ ! -d "$scratch/sources" ]; then
+    mkdir -p "$scratch/sources" "$scratch/lists/partial"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+      "http://deb.debian.org/debian trixie main" >"$scratch/sources/trixie.list"
+    trixie update || return 1
+  fi
+  (cd "$scratch" && rm -f ./*.deb && trixie download "$package/trixie") || return 1
+  # What it depends on comes from this distribution; apt refuses where that can't be.
+  apt install --no-install-recommends "$scratch"/"$package"_*.deb
+}
+
+from_luarocks() {
+  rock=$(rock_of "$1")
+  [ "$rock" != - ] || return 1
+  has_command luarocks || from_distribution luarocks || return 1
+  say "installing the rock $rock"
+  as_root luarocks --lua-version=5.4 install "$rock" </dev/null
+}
+
+obtain() {
+  say "$1 is missing ($(why "$1"))"
+  for way in from_distribution from_trixie from_luarocks; do
+    if $way "$1" && has "$1"; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+# ---- what is needed ----
+
+needed="compiler lua5.4 headers luaposix"
+optional=
+case $level in
+test)
+  needed="$needed busted"
+  optional="luarocks cqueues luv socket penlight cjson cmsgpack"
+  ;;
+lint)
+  needed="$needed busted luacheck clang-format"
+  optional="luarocks cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
+  ;;
+esac
+
+missing=
+for name in $needed; do
+  has "$name" || missing="$missing $name"
+done
+missing_optional=
+for name in $optional; do
+  has "$name" || [ -e "$tried/$name" ] || missing_optional="$missing_optional $name"
+done
+
+if [ -z "$missing$missing_optional" ]; then
+  exit 0
+fi
+
+may_install || die "missing:$missing$missing_optional; neither root nor sudo here: please have them installed"
+scratch=$(mktemp -d) || exit 1
+chmod 755 "$scratch"
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p "$tried"
+
+# What the distribution has is installed in one go, the rest one by one.
+say "missing:$missing$missing_optional"
+if has_command apt-get; then
+  refresh_lists
+  together=
+  for name in $missing $missing_optional; do
+    packaged=yes
+    for package in $(package_of "$name"); do
+      is_packaged "$package" || packaged=
+    done
+    [ -z "$packaged" ] || together="$together $name"
+  done
+  # shellcheck disable=SC2086 # several words are several things
+  [ -z "$together" ] || from_distribution $together || say "not all of them at once; trying one by one"
+fi
+
+for name in $missing; do
+  has "$name" || obtain "$name" || die "$name could not be installed ($(why "$name")); please install it"
+done
+for name in $missing_optional; do
+  if ! has "$name" && ! obtain "$name"; then
+    say "$name could not be installed; the specs that use it will be pending ('make clean' has it tried again)"
+    : >"$tried/$name"
+  fi
+done
+say "everything needed is there"
