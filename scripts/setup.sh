@@ -40,8 +40,15 @@ may_install() {
   [ "$(id -u)" = 0 ] || command -v sudo >/dev/null
 }
 
+# Runs a command that talks much: what it says is shown only when it fails.
+quietly() {
+  "$@" </dev/null >"$scratch/log" 2>&1 && return 0
+  cat "$scratch/log" >&2
+  return 1
+}
+
 apt() {
-  as_root apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+  quietly as_root apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
 # ---- what is there ----
@@ -63,7 +70,7 @@ has() {
   case $1 in
   lua5.4) has_command lua5.4 ;;
   headers) has_headers ;;
-  compiler) has_command cc ;;
+  compiler) echo '#include <stdio.h>' | cc -E -xc - >/dev/null 2>&1 ;;
   luaposix) has_module posix ;;
   busted) has_command busted && has_module busted.runner ;;
   cqueues | luv | socket | cjson | cmsgpack) has_module "$1" ;;
@@ -140,9 +147,9 @@ from_distribution() {
 
 # apt with lists of its own, that know Debian 13's packages alone.
 trixie() {
-  apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$scratch/sources" \
+  quietly apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$scratch/sources" \
     -o Dir::State::Lists="$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-    -o APT::Sandbox::User=root "$@" </dev/null
+    -o APT::Sandbox::User=root "$@"
 }
 
 from_trixie() {
@@ -166,7 +173,7 @@ from_luarocks() {
   [ "$rock" != - ] || return 1
   has_command luarocks || from_distribution luarocks || return 1
   say "installing the rock $rock"
-  as_root luarocks --lua-version=5.4 install "$rock" </dev/null
+  quietly as_root luarocks --lua-version=5.4 install "$rock"
 }
 
 obtain() {
