@@ -124,9 +124,11 @@ refresh_lists() {
   fi
 }
 
-# Has the distribution a package $1 that serves? Packages of Lua modules say for which versions they are built.
+# Has the distribution a package $1 that serves? Packages of Lua modules say for which versions they are built;
+# the one of luacheck brings a program, which runs on any.
 is_packaged() {
   apt-cache show "$1" 2>/dev/null >"$scratch/package" && [ -s "$scratch/package" ] || return 1
+  [ "$1" != lua-check ] || return 0
   versions=$(grep '^Lua-Versions:\|^Provides:.*lua5\.[1-3]-' "$scratch/package")
   [ -z "$versions" ] || echo "$versions" | grep -q '5\.4'
 }
