@@ -12,16 +12,17 @@
 
 /* The extension types. Part of the wire format: never renumber. */
 enum ro_Extension {
-  RO_EXT_GRAPH = 1,    /* before a session's values: back-references follow; payload: number of numbered objects */
-  RO_EXT_REFERENCE,    /* the object numbered so, opened earlier in the session */
-  RO_EXT_INSTANCE,     /* class name, plain table */
-  RO_EXT_PACKED,       /* class name, array of the values that __pack gave */
-  RO_EXT_NAMED,        /* a function, module or class known on both sides, by its name */
-  RO_EXT_FUNCTION,     /* code and upvalues */
-  RO_EXT_GLOBALS,      /* the receiver's table of globals */
-  RO_EXT_OBJECT = 16,  /* the object that a proxy stands for (special) */
-  RO_EXT_VIEW,         /* a proxy or view (special) */
-  RO_EXT_REMOTE        /* reserved for remote references (special) */
+  RO_EXT_GRAPH =
+      1, /* before a session's values: back-references follow; payload: number of numbered objects */
+  RO_EXT_REFERENCE,   /* the object numbered so, opened earlier in the session */
+  RO_EXT_INSTANCE,    /* class name, plain table */
+  RO_EXT_PACKED,      /* class name, array of the values that __pack gave */
+  RO_EXT_NAMED,       /* a function, module or class known on both sides, by its name */
+  RO_EXT_FUNCTION,    /* code and upvalues */
+  RO_EXT_GLOBALS,     /* the receiver's table of globals */
+  RO_EXT_OBJECT = 16, /* the object that a proxy stands for (special) */
+  RO_EXT_VIEW,        /* a proxy or view (special) */
+  RO_EXT_REMOTE       /* reserved for remote references (special) */
 };
 
 typedef struct ro_Encoder ro_Encoder;
@@ -29,7 +30,7 @@ typedef struct ro_Decoder ro_Decoder;
 
 /* How one session encodes what only its caller understands. Lives as long as the session. */
 typedef struct ro_EncodeRules {
-  const char *label; /* where paths in Unsendable errors start: "argument", "result", "value", "error" */
+  const char *label;  /* where paths in Unsendable errors start: "argument", "result", "value", "error" */
   const void *object; /* lua_topointer of the value that travels as RO_EXT_OBJECT, or NULL */
   /*
   ** Offered each full userdata first. Writes it (ro_ext_begin, ro_ext_end, ro_encode) and
@@ -37,7 +38,8 @@ typedef struct ro_EncodeRules {
   */
   int (*userdata)(ro_Encoder *e, int index, void *context);
   void *context;
-  int text; /* true: strings that are not valid UTF-8 travel as `bin` (for readers elsewhere); false: all as `str` */
+  int text; /* true: strings that are not valid UTF-8 travel as `bin` (for readers elsewhere); false: all as
+               `str` */
   size_t limit; /* most bytes of the session; beyond is Unsendable; 0 for none */
 } ro_EncodeRules;
 
@@ -53,15 +55,17 @@ typedef struct ro_DecodeRules {
 } ro_DecodeRules;
 
 /*
-** Begins a session that appends to `out`; pushes a userdata that owns the session's memory
+** Begins a session that appends to `out` (NULL: to a buffer of its own); pushes a userdata that owns the
+*session's memory
 ** and must stay on the stack while it lasts. [-0, +1, m]
 */
 ro_Encoder *ro_encoder_open(lua_State *L, ro_Buffer *out, const ro_EncodeRules *rules);
 
 /*
 ** Encodes the value at `index`. `number` is N of "argument N" or "result N" in the path of
-** an error, 0 for none. Raises Unsendable with the path, or a memory error; `out` is then
-** as long as it was at ro_encoder_open. [-0, +0, v]
+** an error, 0 for none. Raises Unsendable with the path; `out` is then as long as it was at
+** ro_encoder_open. Raises memory errors and what a __pack raises; `out` is to be cut by its
+** owner then. Called from rules->userdata, it must be in the same C function call of Lua. [-0, +0, v]
 */
 void ro_encode(ro_Encoder *e, int index, int number);
 
@@ -72,7 +76,8 @@ void ro_encoder_finish(ro_Encoder *e);
 lua_State *ro_encoder_state(ro_Encoder *e);
 ro_Buffer *ro_encoder_buffer(ro_Encoder *e);
 
-/* Writers of single MessagePack items; memory failure sticks in the buffer and is raised by ro_encoder_finish. */
+/* Writers of single MessagePack items; memory failure sticks in the buffer and is raised by
+ * ro_encoder_finish. */
 void ro_put_integer(ro_Buffer *b, lua_Integer value);
 void ro_put_string(ro_Buffer *b, const char *bytes, size_t size);
 void ro_put_array(ro_Buffer *b, uint32_t count); /* header; `count` items follow */
@@ -84,6 +89,12 @@ void ro_ext_end(ro_Buffer *b, size_t mark);
 ** userdata that owns the session's memory. [-0, +1, m]
 */
 ro_Decoder *ro_decoder_open(lua_State *L, const char *data, size_t size, const ro_DecodeRules *rules);
+
+/*
+** Ends the session, whose memory another may use from then on. One that is not ended so is
+** ended when its userdata is collected.
+*/
+void ro_decoder_close(ro_Decoder *d);
 
 /* Pushes the next value. Raises Protocol. [-0, +1, v] */
 void ro_decode(ro_Decoder *d);

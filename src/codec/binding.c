@@ -1,0 +1,68 @@
+/* pack, unpack and register. */
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "codec/encoder.h"
+#include "codec/names.h"
+
+/* pack(...) -> string: the encodings of the arguments, one after the other. */
+static int pack(lua_State *L) {
+  static const ro_EncodeRules rules = {"value", NULL, NULL, NULL, 1, 0};
+  int n = lua_gettop(L);
+  ro_Encoder *e = ro_encoder_open(L, NULL, &rules);
+  const ro_Buffer *out = ro_encoder_buffer(e);
+  for (int i = 1; i <= n; i++) {
+    ro_encode(e, i, i > 1 ? i : 0);
+    ro_encoder_next(e);
+  }
+  lua_pushlstring(L, out->size > 0 ? out->data : "", out->size);
+  ro_encoder_release(e);
+  return 1;
+}
+
+/* Reads the options of unpack at `index` into `rules`. */
+static void get_options(lua_State *L, int index, ro_DecodeRules *rules) {
+  if (lua_isnoneornil(L, index))
+    return;
+  luaL_checktype(L, index, LUA_TTABLE);
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "code") != 0)
+      luaL_argerror(L, index, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+    if (!lua_isboolean(L, -1))
+      luaL_argerror(L, index,
+                    lua_pushfstring(L, "boolean expected for option 'code', got %s", luaL_typename(L, -1)));
+    rules->code = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  }
+}
+
+/* unpack(string [, {code = true}]) -> all values */
+static int unpack(lua_State *L) {
+  ro_DecodeRules rules = {0, NULL, NULL};
+  size_t size;
+  const char *data;
+  ro_Decoder *d;
+  int first;
+  luaL_checktype(L, 1, LUA_TSTRING);
+  data = lua_tolstring(L, 1, &size);
+  get_options(L, 2, &rules);
+  d = ro_decoder_open(L, data, size, &rules);
+  first = lua_gettop(L) + 1;
+  while (ro_decoder_more(d)) {
+    luaL_checkstack(L, LUA_MINSTACK, "too many values");
+    ro_decode(d);
+  }
+  ro_decoder_close(d);
+  return lua_gettop(L) - first + 1;
+}
+
+void ro_open_codec(lua_State *L) {
+  static const luaL_Reg functions[] = {{"pack", pack}, {"unpack", unpack}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+  ro_names_open(L);
+  lua_getfield(L, -1, "register");
+  lua_setfield(L, -3, "register");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,61 @@
+#include "codec/names.h"
+
+#include <lauxlib.h>
+
+#include "codec/codec.h"
+
+/* Their addresses are keys in the registry. */
+static const char module_key, known_key;
+
+void ro_names_open(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, LUA_GNAME);
+  lua_getfield(L, -1, "require");
+  lua_pushliteral(L, "remoteobj.names");
+  lua_call(L, 1, 1);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  luaL_checktype(L, -1, LUA_TTABLE);
+  lua_getfield(L, -1, "known");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &known_key);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+}
+
+void ro_names_call(lua_State *L, const char *name, int arguments, int results) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
+  lua_getfield(L, -1, name);
+  lua_replace(L, -2);
+  lua_insert(L, -1 - arguments);
+  lua_call(L, arguments, results);
+}
+
+int ro_names_any_known(lua_State *L) {
+  int any;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &known_key);
+  lua_pushnil(L);
+  any = lua_next(L, -2);
+  lua_pop(L, any ? 3 : 1);
+  return any;
+}
+
+int ro_names_known(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &known_key);
+  lua_pushvalue(L, index);
+  if (lua_rawget(L, -2) == LUA_TNIL) {
+    lua_pop(L, 2);
+    return 0;
+  }
+  lua_replace(L, -2);
+  return 1;
+}
+
+void ro_codec_name_class(lua_State *L, int index, const char *name) {
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_pushvalue(L, index);
+  lua_pushstring(L, name);
+  ro_names_call(L, "name_class", 2, 0);
+}
