@@ -11,7 +11,10 @@ local function methods(name, object_of)
   local function report(self, ...)
     return name, rawequal(self, object_of()), ...
   end
-  local all = { own = report, greet = function(self, word) return word .. " from " .. name .. " to " .. self.called end }
+  local function greet(self, word)
+    return word .. " from " .. name .. " to " .. self.called
+  end
+  local all = { own = report, greet = greet }
   if name ~= "middle" then
     all.over = report
   end

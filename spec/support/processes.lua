@@ -198,6 +198,18 @@ function Link:stop(...)
   end
 end
 
+--- Waits until the process sleeps in the kernel: for what it has sent and now waits for.
+function processes.wait_asleep(pid)
+  local times = 0
+  wait.until_true(function()
+    local file = assert(io.open("/proc/" .. pid .. "/stat"))
+    local state = file:read "a":match "^.*%) (%a)"
+    file:close()
+    times = state == "S" and times + 1 or 0
+    return times >= 3
+  end, "the process to sleep")
+end
+
 --- Ends all that a test has left; for after_each.
 function processes.cleanup()
   if unistd.getpid() ~= owner then
