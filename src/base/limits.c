@@ -1,0 +1,31 @@
+#include "base/limits.h"
+
+#include <lauxlib.h>
+
+#define DEFAULT_FRAME (lua_Integer)(1 << 30)
+
+static const char limits_key = 0;
+
+void ro_push_limits(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, DEFAULT_FRAME);
+  lua_setfield(L, -2, "frame");
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key);
+}
+
+size_t ro_frame_limit(lua_State *L) {
+  lua_Integer limit;
+  int is_integer;
+  ro_push_limits(L);
+  lua_pushliteral(L, "frame");
+  lua_rawget(L, -2);
+  limit = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || limit <= 0)
+    luaL_error(L, "remoteobj.limits.frame must be a positive integer, not %s", luaL_tolstring(L, -1, NULL));
+  lua_pop(L, 2);
+  return (size_t)limit;
+}

@@ -1,0 +1,155 @@
+#include "remote/evaluate.h"
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/scratch.h"
+#include "codec/codec.h"
+#include "failure/failure.h"
+#include "remote/chain.h"
+#include "remote/execute.h"
+#include "remote/text.h"
+
+int ro_listens_here(const ro_Proxy *proxy) {
+  return proxy->listener != NULL;
+}
+
+/* ---- no answer ---- */
+
+static int iterates(ro_Operation operation) {
+  return operation == RO_OP_PAIRS || operation == RO_OP_NEXT || operation == RO_OP_IPAIRS;
+}
+
+static int default_applies(const ro_View *view, ro_Operation operation, ro_Outcome outcome) {
+  if (!(view->options.flags & RO_HAS_DEFAULT) || iterates(operation) || outcome == RO_DAMAGED)
+    return 0;
+  return operation != RO_OP_SET || !(view->options.flags & RO_PROXYS_DEFAULT);
+}
+
+static int give_default(lua_State *L, int view) {
+  int base = lua_gettop(L);
+  lua_getiuservalue(L, view, RO_VIEW_DEFAULT);
+  if (lua_isfunction(L, -1))
+    lua_call(L, 0, LUA_MULTRET);
+  return lua_gettop(L) - base;
+}
+
+static int raise_outcome(lua_State *L, int view, ro_Outcome outcome, int may_have_run) {
+  const ro_View *v = lua_touserdata(L, view);
+  const char *chain;
+  ro_push_chain_text(L, view);
+  chain = lua_tostring(L, -1);
+  switch (outcome) {
+  case RO_CUT_OFF:
+    ro_push_error(L, RO_DISCONNECTED, "the listener ended before it answered %s", chain);
+    break;
+  case RO_TOO_LATE:
+    ro_push_error(L, RO_TIMEOUT, "no answer to %s within %f seconds", chain, v->options.timeout);
+    break;
+  case RO_DAMAGED:
+    return ro_raise(L, RO_PROTOCOL, "the connection for %s was ended: %s", chain, v->proxy->client.fault);
+  default:
+    return ro_raise(L, RO_NOT_LISTENING, "nobody listens for %s", chain);
+  }
+  lua_pushboolean(L, may_have_run);
+  lua_setfield(L, -2, "may_have_run");
+  return lua_error(L);
+}
+
+/* ---- by the wire ---- */
+
+static void encode_request(lua_State *L, int view, ro_Operation operation, int count, ro_Buffer *frame) {
+  ro_EncodeRules rules;
+  ro_Encoder *e;
+  int first = lua_gettop(L) - count; /* the frame lies on top */
+  ro_chain_rules(L, &rules);
+  ro_frame_begin(frame);
+  e = ro_encoder_open(L, frame, &rules);
+  ro_chain_encode(e, &rules, view, operation, first, count);
+  ro_encoder_finish(e);
+  lua_pop(L, 1);
+}
+
+/* Pushes what the answer brings; returns how many values. [-0, +n, e] */
+static int read_answer(lua_State *L, const ro_Proxy *proxy, const ro_Pending *answer) {
+  ro_Reader reader = {proxy, 0};
+  ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
+  const char *data = answer->payload->data + answer->offset;
+  size_t size = answer->payload->size - answer->offset;
+  ro_Decoder *d;
+  int count = 0;
+  if (answer->kind == RO_FRAME_FAILURE) {
+    ro_failure_decode(L, data, size, &rules);
+    return lua_error(L);
+  }
+  d = ro_decoder_open(L, data, size, &rules);
+  for (; ro_decoder_more(d); count++) {
+    luaL_checkstack(L, 8, "too many results");
+    ro_decode(d);
+  }
+  lua_remove(L, -count - 1);
+  return count;
+}
+
+static int evaluate_there(lua_State *L, int view, ro_Operation operation, int count) {
+  const ro_View *v = lua_touserdata(L, view);
+  int64_t deadline = v->options.flags & RO_HAS_TIMEOUT ? ro_deadline(v->options.timeout) : RO_NEVER;
+  int base = lua_gettop(L) - count;
+  ro_Pending pending;
+  ro_Outcome outcome;
+  ro_Buffer *frame;
+  int results;
+  luaL_checkstack(L, 12, NULL);
+  frame = ro_scratch_open(L);
+  encode_request(L, view, operation, count, frame);
+  pending.payload = ro_scratch_open(L);
+  outcome = ro_client_exchange(L, v->proxy, frame, deadline, &pending);
+  ro_scratch_close(L, -2);
+  if (outcome != RO_ANSWERED) {
+    ro_scratch_close(L, -1);
+    lua_settop(L, base);
+    if (default_applies(v, operation, outcome))
+      return give_default(L, view);
+    return raise_outcome(L, view, outcome, pending.may_have_run);
+  }
+  results = read_answer(L, v->proxy, &pending);
+  ro_scratch_close(L, -results - 1);
+  lua_rotate(L, base + 1, results);
+  lua_settop(L, base + results);
+  return results;
+}
+
+int ro_evaluate(lua_State *L, int view, ro_Operation operation, int count) {
+  const ro_View *v;
+  view = lua_absindex(L, view);
+  v = lua_touserdata(L, view);
+  if (ro_listens_here(v->proxy))
+    return ro_execute_here(L, view, operation, count);
+  return evaluate_there(L, view, operation, count);
+}
+
+/***
+Evaluates a view: the same as `view:get_{...}`.
+@function get
+@tparam remoteobj.Proxy view
+@tparam[opt] table options `default` and `timeout` (seconds)
+@return all results
+@raise what the evaluation raises
+*/
+static int get(lua_State *L) {
+  ro_check_view(L, 1);
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    ro_push_copy(L, 1);
+    ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT);
+    lua_replace(L, 1);
+  }
+  lua_settop(L, 1);
+  return ro_evaluate(L, 1, RO_OP_ROOT, 0);
+}
+
+void ro_open_evaluation(lua_State *L) {
+  lua_pushcfunction(L, get);
+  lua_setfield(L, -2, "get");
+}

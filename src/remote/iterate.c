@@ -1,0 +1,197 @@
+#include "remote/iterate.h"
+
+#include <lauxlib.h>
+
+#include "base/error.h"
+#include "remote/evaluate.h"
+#include "remote/execute.h"
+#include "remote/proxy.h"
+
+#define LOOP_METATABLE "remoteobj.loop"
+
+/*
+** A loop over a remote table: an iterator function whose upvalues are a ro_Loop (with the view
+** as user value), and the list of what has come and is still to be seen.
+*/
+typedef struct ro_Loop {
+  ro_Proxy *proxy;
+  uint64_t generation; /* of the listener that the loop began with */
+  lua_Integer handle;  /* pairs: of the cursor there; 0: none (any more) */
+  lua_Integer index;   /* ipairs: of the last value seen */
+  int at, count;       /* in the list: what has been seen, what there is */
+  int finished;        /* nothing more will come */
+} ro_Loop;
+
+#define LOOP lua_upvalueindex(1)
+#define ENTRIES lua_upvalueindex(2)
+
+static int loop_gc(lua_State *L) {
+  ro_Loop *loop = lua_touserdata(L, 1);
+  if (loop->handle != 0 && loop->proxy->door.page != NULL)
+    ro_client_release(loop->proxy, loop->generation, (uint64_t)loop->handle);
+  loop->handle = 0;
+  return 0;
+}
+
+static ro_Loop *push_loop(lua_State *L, int view) {
+  ro_Loop *loop = lua_newuserdatauv(L, sizeof *loop, 1);
+  loop->proxy = ((ro_View *)lua_touserdata(L, view))->proxy;
+  loop->generation = 0;
+  loop->handle = loop->index = 0;
+  loop->at = loop->count = loop->finished = 0;
+  if (luaL_newmetatable(L, LOOP_METATABLE)) {
+    lua_pushcfunction(L, loop_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, view);
+  lua_setiuservalue(L, -2, 1);
+  return loop;
+}
+
+/* Moves the `count` values on top into the list at `list`; a nil behind them says that they are the last. [-count, +0, m] */
+static void store_entries(lua_State *L, ro_Loop *loop, int list, int count) {
+  loop->finished = count > 0 && lua_isnil(L, -1);
+  loop->at = 0;
+  loop->count = count - loop->finished;
+  for (int i = count; i >= 1; i--)
+    lua_rawseti(L, list, i);
+  if (loop->finished)
+    loop->handle = 0;
+}
+
+/* The loop goes on only with the listener that it began with. */
+static void check_generation(lua_State *L, const ro_Loop *loop) {
+  if (loop->proxy->client.generation == loop->generation)
+    return;
+  ro_push_error(L, RO_DISCONNECTED, "the listener ended before the loop over its table did");
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, "may_have_run");
+  lua_error(L);
+}
+
+/* ---- pairs ---- */
+
+static void fetch_pairs(lua_State *L, ro_Loop *loop) {
+  int view, count;
+  check_generation(L, loop);
+  lua_settop(L, 0);
+  lua_pushvalue(L, ENTRIES);
+  lua_getiuservalue(L, LOOP, 1);
+  view = lua_gettop(L);
+  lua_pushinteger(L, loop->handle);
+  count = ro_evaluate(L, view, RO_OP_NEXT, 1);
+  store_entries(L, loop, 1, count);
+}
+
+static int next_pair(lua_State *L) {
+  ro_Loop *loop = lua_touserdata(L, LOOP);
+  if (loop->at >= loop->count) {
+    if (loop->finished)
+      return 0;
+    fetch_pairs(L, loop);
+    if (loop->at >= loop->count)
+      return 0;
+  }
+  lua_rawgeti(L, ENTRIES, loop->at + 1);
+  lua_rawgeti(L, ENTRIES, loop->at + 2);
+  loop->at += 2;
+  return 2;
+}
+
+/* pairs of the value itself, in the listener's own process. */
+static int pairs_here(lua_State *L) {
+  lua_settop(L, 1);
+  ro_execute_here(L, 1, RO_OP_ROOT, 0);
+  lua_settop(L, 2);
+  if (ro_test_view(L, 2) != NULL) { /* the object itself comes as the proxy */
+    ro_push_object(L, ((ro_View *)lua_touserdata(L, 2))->proxy);
+    lua_replace(L, 2);
+  }
+  if (luaL_getmetafield(L, 2, "__pairs") == LUA_TNIL) {
+    if (!lua_istable(L, 2))
+      luaL_error(L, "attempt to iterate over a %s value", luaL_typename(L, 2));
+    lua_getglobal(L, "next");
+    lua_pushvalue(L, 2);
+    lua_pushnil(L);
+    return 3;
+  }
+  lua_pushvalue(L, 2);
+  lua_call(L, 1, 3);
+  return 3;
+}
+
+int ro_view_pairs(lua_State *L) {
+  ro_View *view = ro_check_view(L, 1);
+  ro_Loop *loop;
+  int count;
+  if (ro_listens_here(view->proxy))
+    return pairs_here(L);
+  lua_settop(L, 1);
+  loop = push_loop(L, 1);
+  lua_newtable(L);
+  count = ro_evaluate(L, 1, RO_OP_PAIRS, 0);
+  loop->generation = view->proxy->client.generation;
+  loop->handle = lua_tointeger(L, 4);
+  store_entries(L, loop, 3, count - 1);
+  lua_settop(L, 3);
+  lua_pushcclosure(L, next_pair, 2);
+  return 1;
+}
+
+/* ---- ipairs ---- */
+
+static void fetch_ipairs(lua_State *L, ro_Loop *loop) {
+  int count;
+  lua_settop(L, 0);
+  lua_pushvalue(L, ENTRIES);
+  lua_getiuservalue(L, LOOP, 1);
+  lua_pushinteger(L, loop->index + 1);
+  count = ro_evaluate(L, 2, RO_OP_IPAIRS, 1);
+  store_entries(L, loop, 1, count);
+}
+
+static int next_ipair(lua_State *L) {
+  ro_Loop *loop = lua_touserdata(L, LOOP);
+  if (loop->at >= loop->count) {
+    if (loop->finished)
+      return 0;
+    fetch_ipairs(L, loop);
+    if (loop->at >= loop->count)
+      return 0;
+  }
+  lua_pushinteger(L, ++loop->index);
+  lua_rawgeti(L, ENTRIES, ++loop->at);
+  return 2;
+}
+
+/* ipairs of the value itself, in the listener's own process: upvalue 1 is the value. */
+static int next_ipair_here(lua_State *L) {
+  lua_Integer index = luaL_checkinteger(L, 2) + 1;
+  lua_pushinteger(L, index);
+  return lua_geti(L, lua_upvalueindex(1), index) == LUA_TNIL ? 1 : 2;
+}
+
+/***
+Iterates over the values 1, 2, ... of a remote list, as `ipairs` would there.
+@function Proxy:ipairs_
+@return what a generic `for` needs
+*/
+int ro_method_ipairs(lua_State *L) {
+  ro_View *view = ro_check_view(L, 1);
+  lua_settop(L, 1);
+  if (ro_listens_here(view->proxy)) {
+    lua_settop(L, 1 + ro_execute_here(L, 1, RO_OP_ROOT, 0));
+    lua_settop(L, 2);
+    if (ro_test_view(L, 2) != NULL)
+      ro_push_object(L, view->proxy);
+    lua_pushcclosure(L, next_ipair_here, 1);
+    lua_pushnil(L);
+    lua_pushinteger(L, 0);
+    return 3;
+  }
+  push_loop(L, 1);
+  lua_newtable(L);
+  lua_pushcclosure(L, next_ipair, 2);
+  return 1;
+}

@@ -1,0 +1,151 @@
+#include "remote/metamethods.h"
+
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "remote/evaluate.h"
+#include "remote/iterate.h"
+#include "remote/listener.h"
+#include "remote/proxy.h"
+#include "remote/text.h"
+
+/* Upvalue 1 of __index and __newindex. */
+#define METHODS lua_upvalueindex(1)
+
+typedef enum NameKind {
+  NAME_OF_OBJECT,
+  NAME_GET,       /* __ */
+  NAME_RESERVED,  /* begins with an underscore */
+  NAME_SUPER,
+  NAME_LISTENING, /* listening_ */
+  NAME_METHOD     /* a proxy method, or none that exists */
+} NameKind;
+
+/* What a key means to the proxy; with NAME_METHOD the method or nil is pushed. [-0, +(0|1), -] */
+static NameKind classify(lua_State *L, int key) {
+  size_t size;
+  const char *name;
+  if (lua_type(L, key) != LUA_TSTRING)
+    return NAME_OF_OBJECT;
+  name = lua_tolstring(L, key, &size);
+  if (size == 0)
+    return NAME_OF_OBJECT;
+  if (name[0] == '_')
+    return strcmp(name, "__") == 0 && size == 2 ? NAME_GET : NAME_RESERVED;
+  if (size == 5 && strcmp(name, "super") == 0)
+    return NAME_SUPER;
+  if (size == 10 && strcmp(name, "listening_") == 0)
+    return NAME_LISTENING;
+  lua_pushvalue(L, key);
+  if (lua_rawget(L, METHODS) != LUA_TNIL || name[size - 1] == '_')
+    return NAME_METHOD;
+  lua_pop(L, 1);
+  return NAME_OF_OBJECT;
+}
+
+static int view_index(lua_State *L) {
+  ro_View *view = ro_check_view(L, 1);
+  switch (classify(L, 2)) {
+  case NAME_GET:
+    return ro_evaluate(L, 1, RO_OP_ROOT, 0);
+  case NAME_RESERVED:
+    return luaL_error(L, "the name '%s' is the proxy's own: use p:item_(key) and p:set_(key, value)",
+                      lua_tostring(L, 2));
+  case NAME_SUPER:
+    lua_pushnil(L);
+    ro_push_view(L, 1, RO_OP_SUPER);
+    return 1;
+  case NAME_LISTENING:
+    lua_pushboolean(L, ro_listens_here(view->proxy) || ro_door_is_open(&view->proxy->door, NULL));
+    return 1;
+  case NAME_METHOD:
+    if (lua_isnil(L, -1))
+      return luaL_error(L, "unknown proxy method '%s': for a key of the object use p:item_(key)",
+                        lua_tostring(L, 2));
+    return 1;
+  default:
+    lua_settop(L, 2);
+    ro_push_view(L, 1, RO_OP_INDEX);
+    return 1;
+  }
+}
+
+static int view_newindex(lua_State *L) {
+  ro_check_view(L, 1);
+  if (classify(L, 2) != NAME_OF_OBJECT)
+    return luaL_error(L, "cannot assign '%s', a name of the proxy's own: use p:set_(key, value)",
+                      lua_tostring(L, 2));
+  lua_settop(L, 3);
+  ro_evaluate(L, 1, RO_OP_SET, 2);
+  return 0;
+}
+
+static int call_gives_view(const ro_View *view) {
+  if (view->options.flags & RO_CALL_IS_VIEW)
+    return 1;
+  return view->proxy->eager_proxy && !(view->options.flags & RO_CALL_IS_EVALUATED);
+}
+
+/* Evaluates the operation with the `count` operands on top on the view at `view`, or makes a view of it. [-count, +n, e] */
+static int call_or_view(lua_State *L, int view, ro_Operation operation, int count) {
+  if (!call_gives_view(lua_touserdata(L, view)))
+    return ro_evaluate(L, view, operation, count);
+  ro_pack_operands(L, operation, count);
+  ro_push_view(L, view, operation);
+  return 1;
+}
+
+/* `p:name(...)` is a call of the view `p.name` whose first argument is its parent. */
+static int is_method_call(lua_State *L) {
+  const ro_View *view = lua_touserdata(L, 1);
+  int same;
+  if (view->operation != RO_OP_INDEX || lua_type(L, 2) != LUA_TUSERDATA)
+    return 0;
+  lua_getiuservalue(L, 1, RO_VIEW_PARENT);
+  same = lua_rawequal(L, 2, -1);
+  lua_pop(L, 1);
+  return same;
+}
+
+static int view_call(lua_State *L) {
+  ro_check_view(L, 1);
+  if (!is_method_call(L))
+    return call_or_view(L, 1, RO_OP_CALL, lua_gettop(L) - 1);
+  /* parent, name, arguments... */
+  lua_getiuservalue(L, 1, RO_VIEW_OPERANDS);
+  lua_copy(L, 2, 1);
+  lua_replace(L, 2);
+  return call_or_view(L, 1, RO_OP_METHOD, lua_gettop(L) - 1);
+}
+
+/***
+Passes the object to a function, in the listener.
+@function Proxy:passto
+@tparam function func called as `func(object, ...)`
+@param ... its other arguments
+@return all its results
+*/
+int ro_method_passto(lua_State *L) {
+  ro_check_view(L, 1);
+  luaL_checkany(L, 2);
+  return call_or_view(L, 1, RO_OP_PASSTO, lua_gettop(L) - 1);
+}
+
+static int view_len(lua_State *L) {
+  ro_check_view(L, 1);
+  lua_settop(L, 1);
+  lua_settop(L, 1 + ro_evaluate(L, 1, RO_OP_LENGTH, 0));
+  lua_settop(L, 2);
+  return 1;
+}
+
+void ro_set_metamethods(lua_State *L) {
+  static const luaL_Reg plain[] = {{"__call", view_call},          {"__len", view_len},
+                                   {"__pairs", ro_view_pairs},     {"__eq", ro_view_eq},
+                                   {"__tostring", ro_view_tostring}, {NULL, NULL}};
+  static const luaL_Reg with_methods[] = {{"__index", view_index}, {"__newindex", view_newindex}, {NULL, NULL}};
+  luaL_setfuncs(L, plain, 0);
+  ro_push_methods(L);
+  luaL_setfuncs(L, with_methods, 1);
+}

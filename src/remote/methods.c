@@ -1,0 +1,172 @@
+/* The methods of proxies and views: the names that end with an underscore, and a few words. */
+
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "remote/evaluate.h"
+#include "remote/iterate.h"
+#include "remote/listener.h"
+#include "remote/metamethods.h"
+#include "remote/proxy.h"
+
+static const char methods_key = 0;
+
+/***
+Evaluates the view.
+@function Proxy:get_
+@tparam[opt] table options `default` and `timeout` (seconds), for this evaluation
+@return all results
+*/
+static int method_get(lua_State *L) {
+  ro_check_view(L, 1);
+  lua_settop(L, 2);
+  if (!lua_isnil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    ro_push_copy(L, 1);
+    ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT);
+    lua_replace(L, 1);
+  }
+  lua_settop(L, 1);
+  return ro_evaluate(L, 1, RO_OP_ROOT, 0);
+}
+
+/***
+The same view carrying options for its evaluations.
+@function Proxy:with_
+@tparam table options `default`, `timeout` (seconds), `proxy` (boolean: the next call gives a view, or is evaluated)
+@treturn remoteobj.Proxy
+*/
+static int method_with(lua_State *L) {
+  ro_check_view(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  ro_push_copy(L, 1);
+  ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT | RO_OPTION_PROXY);
+  return 1;
+}
+
+/***
+Is there an entry with that key.
+@function Proxy:contains_
+@param key
+@treturn boolean `object[key] ~= nil`
+*/
+static int method_contains(lua_State *L) {
+  ro_check_view(L, 1);
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  return ro_evaluate(L, 1, RO_OP_CONTAINS, 1);
+}
+
+/***
+The view of a key, whatever its name.
+@function Proxy:item_
+@param key
+@treturn remoteobj.Proxy
+*/
+static int method_item(lua_State *L) {
+  ro_check_view(L, 1);
+  luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a key expected, got nil");
+  lua_settop(L, 2);
+  ro_push_view(L, 1, RO_OP_INDEX);
+  return 1;
+}
+
+/***
+Assigns, whatever the key's name.
+@function Proxy:set_
+@param key
+@param value nil deletes the key
+*/
+static int method_set(lua_State *L) {
+  ro_check_view(L, 1);
+  luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a key expected, got nil");
+  luaL_checkany(L, 3);
+  lua_settop(L, 3);
+  ro_evaluate(L, 1, RO_OP_SET, 2);
+  return 0;
+}
+
+/***
+Deletes a key, whatever its name.
+@function Proxy:del_
+@param key
+*/
+static int method_del(lua_State *L) {
+  ro_check_view(L, 1);
+  luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a key expected, got nil");
+  lua_settop(L, 2);
+  lua_pushnil(L);
+  ro_evaluate(L, 1, RO_OP_SET, 2);
+  return 0;
+}
+
+/* Replaces the view on top by the view of the field of that name. [-1, +1, m] */
+static void push_field(lua_State *L, const char *name, size_t size) {
+  lua_pushlstring(L, name, size);
+  ro_push_view(L, -2, RO_OP_INDEX);
+  lua_remove(L, -2);
+}
+
+/***
+The view of a path: `p:attrs_("a.b", "c")` is `p.a.b.c`.
+@function Proxy:attrs_
+@tparam string ... names, also several joined by dots
+@treturn remoteobj.Proxy
+*/
+static int method_attrs(lua_State *L) {
+  int last = lua_gettop(L);
+  ro_check_view(L, 1);
+  for (int i = 2; i <= last; i++)
+    luaL_argcheck(L, *luaL_checkstring(L, i) != '\0', i, "a name expected, got an empty string");
+  lua_pushvalue(L, 1);
+  for (int i = 2; i <= last; i++) {
+    const char *path = lua_tostring(L, i), *dot;
+    for (; (dot = strchr(path, '.')) != NULL; path = dot + 1)
+      push_field(L, path, (size_t)(dot - path));
+    push_field(L, path, strlen(path));
+  }
+  return 1;
+}
+
+static void set_counter(lua_State *L, const char *name, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/***
+This process's counters for the proxy: `requests`, `replies`, `bytes_sent`, `bytes_received`,
+`late_replies`; in the listener `served`, `errors` and `clients`.
+@function Proxy:stats_
+@treturn table a snapshot
+*/
+static int method_stats(lua_State *L) {
+  const ro_Proxy *proxy = ro_check_view(L, 1)->proxy;
+  const ro_Counters *c = &proxy->counters;
+  lua_createtable(L, 0, 8);
+  set_counter(L, "requests", c->requests);
+  set_counter(L, "replies", c->replies);
+  set_counter(L, "bytes_sent", c->bytes_sent);
+  set_counter(L, "bytes_received", c->bytes_received);
+  set_counter(L, "late_replies", c->late_replies);
+  set_counter(L, "served", c->served);
+  set_counter(L, "errors", c->errors);
+  set_counter(L, "clients", proxy->listener != NULL ? ro_listener_clients(proxy->listener) : 0);
+  return 1;
+}
+
+void ro_push_methods(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"get_", method_get},       {"with_", method_with},       {"contains_", method_contains},
+      {"item_", method_item},     {"set_", method_set},         {"del_", method_del},
+      {"attrs_", method_attrs},   {"stats_", method_stats},     {"passto", ro_method_passto},
+      {"ipairs_", ro_method_ipairs}, {NULL, NULL}};
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &methods_key) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  ro_set_listening_methods(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &methods_key);
+}

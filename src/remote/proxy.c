@@ -1,0 +1,175 @@
+/* The proxy itself: its making, its end, and what a fork does to it. */
+
+#include "remote/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "codec/codec.h"
+#include "remote/execute.h"
+#include "remote/listener.h"
+#include "remote/evaluate.h"
+#include "remote/metamethods.h"
+
+/* Two tables with weak values: userdata by the address and by the id of their proxies. */
+static const char by_address_key = 0, by_id_key = 0;
+
+static void push_weak_table(lua_State *L, const void *key) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+void ro_push_proxy(lua_State *L, const ro_Proxy *proxy) {
+  push_weak_table(L, &by_address_key);
+  lua_rawgetp(L, -1, proxy);
+  lua_remove(L, -2);
+}
+
+ro_Proxy *ro_push_proxy_by_id(lua_State *L, uint64_t id) {
+  push_weak_table(L, &by_id_key);
+  lua_rawgeti(L, -1, (lua_Integer)id);
+  lua_remove(L, -2);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  return lua_touserdata(L, -1);
+}
+
+void ro_push_object(lua_State *L, const ro_Proxy *proxy) {
+  ro_push_proxy(L, proxy);
+  lua_getiuservalue(L, -1, RO_VIEW_PARENT);
+  lua_remove(L, -2);
+}
+
+static void forget_in_child(ro_ForkNode *node) {
+  ro_Proxy *proxy = (ro_Proxy *)((char *)node - offsetof(ro_Proxy, fork_node));
+  ro_client_forget(&proxy->client);
+  if (proxy->listener != NULL)
+    ro_listener_forget(proxy->listener);
+  proxy->listener = NULL;
+  memset(&proxy->counters, 0, sizeof proxy->counters);
+}
+
+static int proxy_gc(lua_State *L) {
+  ro_Proxy *proxy = lua_touserdata(L, 1);
+  if (proxy->door.page == NULL)
+    return 0;
+  ro_client_close(proxy);
+  ro_atfork_remove(&proxy->fork_node);
+  ro_door_close(&proxy->door);
+  return 0;
+}
+
+/* An id that no other proxy of a related process has: no two are made by one process in the same nanosecond. */
+static uint64_t new_id(void) {
+  return (uint64_t)ro_now() << 22 | (uint64_t)ro_pid();
+}
+
+/* Names the classes of the object so that its instances can travel. */
+static void name_classes(lua_State *L, int object, uint64_t id) {
+  ro_push_class_function(L, "known_classes");
+  lua_pushvalue(L, object);
+  lua_call(L, 1, 1);
+  for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+    ro_codec_name_class(L, -1, lua_pushfstring(L, "@%p-%I", (void *)(uintptr_t)id, i));
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 2);
+}
+
+/* Pushes a proxy of the object at `object` without a door yet: its finalizer has nothing to do. */
+static ro_Proxy *new_proxy(lua_State *L, int object) {
+  ro_Proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, RO_VIEW_USERVALUES);
+  memset(proxy, 0, sizeof *proxy);
+  proxy->view.proxy = proxy;
+  proxy->view.operation = RO_OP_ROOT;
+  proxy->id = new_id();
+  proxy->fulfill_final = 1;
+  proxy->lock = ro_lock_of(L);
+  proxy->fork_node.in_child = forget_in_child;
+  ro_client_init(&proxy->client);
+  ro_push_proxy_metatable(L);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, object);
+  lua_setiuservalue(L, -2, RO_VIEW_PARENT);
+  return proxy;
+}
+
+static void remember(lua_State *L, const ro_Proxy *proxy) {
+  push_weak_table(L, &by_address_key);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, proxy);
+  push_weak_table(L, &by_id_key);
+  lua_pushvalue(L, -3);
+  lua_rawseti(L, -2, (lua_Integer)proxy->id);
+  lua_pop(L, 2);
+}
+
+/***
+A proxy of an object: stands for it in every process that is forked later.
+@function Proxy
+@param object the object: any value but nil
+@tparam[opt] table options `default`: what takes the place of an answer that can't be had, or a
+ function that gives it; `timeout`: seconds that an evaluation may take; `eager_proxy` (false): calls give
+ views instead of being evaluated; `fulfill_final` (true): a listener that stops serves first what has been sent
+@treturn remoteobj.Proxy
+@raise for bad arguments, and when the system refuses descriptors or memory
+*/
+static int proxy_new(lua_State *L) {
+  ro_Proxy *proxy;
+  int error;
+  luaL_argcheck(L, !lua_isnoneornil(L, 1), 1, "an object expected, got nil");
+  luaL_argcheck(L, ro_test_view(L, 1) == NULL, 1, "an object expected, got a proxy");
+  if (!lua_isnoneornil(L, 2))
+    luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  proxy = new_proxy(L, 1);
+  if (!lua_isnil(L, 2))
+    ro_merge_options(L, 2,
+                     RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT | RO_OPTION_EAGER_PROXY | RO_OPTION_FULFILL_FINAL);
+  if (proxy->view.options.flags & RO_HAS_DEFAULT)
+    proxy->view.options.flags |= RO_PROXYS_DEFAULT;
+  name_classes(L, 1, proxy->id);
+  error = ro_door_open(&proxy->door);
+  if (error == 0) {
+    error = ro_atfork_add(&proxy->fork_node);
+    if (error != 0)
+      ro_door_close(&proxy->door);
+  }
+  if (error != 0)
+    return luaL_error(L, "cannot make a proxy: %s", strerror(error));
+  remember(L, proxy);
+  return 1;
+}
+
+static int use_classes(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  ro_use_classes(L);
+  return 0;
+}
+
+void ro_open_remote(lua_State *L) {
+  static const luaL_Reg functions[] = {{"Proxy", proxy_new}, {"use_classes", use_classes}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+  ro_push_view_metatable(L);
+  ro_set_metamethods(L);
+  ro_push_proxy_metatable(L);
+  ro_set_metamethods(L);
+  lua_pushcfunction(L, proxy_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 2);
+  ro_open_evaluation(L);
+}

@@ -1,0 +1,234 @@
+/* Views as values: what they are made of, without any evaluation. */
+
+#include "remote/proxy.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+/* Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark under its key. */
+static const char view_key = 0, proxy_key = 0, mark_key = 0;
+
+static void push_metatable(lua_State *L, const void *key) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 12);
+  lua_pushliteral(L, "remoteobj.Proxy");
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 1);
+  lua_rawsetp(L, -2, &mark_key);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+void ro_push_view_metatable(lua_State *L) {
+  push_metatable(L, &view_key);
+}
+
+void ro_push_proxy_metatable(lua_State *L) {
+  push_metatable(L, &proxy_key);
+}
+
+ro_View *ro_test_view(lua_State *L, int index) {
+  int is_view;
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return NULL;
+  is_view = lua_rawgetp(L, -1, &mark_key) == LUA_TBOOLEAN;
+  lua_pop(L, 2);
+  return is_view ? lua_touserdata(L, index) : NULL;
+}
+
+ro_View *ro_check_view(lua_State *L, int index) {
+  ro_View *view = ro_test_view(L, index);
+  if (view == NULL)
+    luaL_typeerror(L, index, "remoteobj.Proxy");
+  else if (view->proxy->door.page == NULL)
+    luaL_argerror(L, index, "the state of the proxy is being closed");
+  return view;
+}
+
+int ro_is_root(lua_State *L, int index) {
+  return ((ro_View *)lua_touserdata(L, index))->operation == RO_OP_ROOT;
+}
+
+ro_Proxy *ro_check_proxy(lua_State *L, int index) {
+  ro_View *view = ro_check_view(L, index);
+  if (view->operation != RO_OP_ROOT)
+    luaL_argerror(L, index, "the proxy itself expected, got a view of it");
+  return view->proxy;
+}
+
+/* Pushes a bare view with the metatable. [-0, +1, m] */
+static ro_View *new_view(lua_State *L, ro_Proxy *proxy, ro_Operation operation, ro_Options options) {
+  ro_View *view = lua_newuserdatauv(L, sizeof *view, RO_VIEW_USERVALUES);
+  view->proxy = proxy;
+  view->operation = operation;
+  view->options = options;
+  ro_push_view_metatable(L);
+  lua_setmetatable(L, -2);
+  return view;
+}
+
+static void copy_uservalue(lua_State *L, int from, int to, int n) {
+  lua_getiuservalue(L, from, n);
+  lua_setiuservalue(L, to, n);
+}
+
+ro_View *ro_push_view(lua_State *L, int parent, ro_Operation operation) {
+  const ro_View *above;
+  ro_View *view;
+  int top;
+  parent = lua_absindex(L, parent);
+  above = lua_touserdata(L, parent);
+  view = new_view(L, above->proxy, operation, above->options);
+  lua_insert(L, -2);
+  top = lua_gettop(L);
+  lua_setiuservalue(L, top - 1, RO_VIEW_OPERANDS);
+  lua_pushvalue(L, parent);
+  lua_setiuservalue(L, -2, RO_VIEW_PARENT);
+  if (view->options.flags & RO_HAS_DEFAULT)
+    copy_uservalue(L, parent, top - 1, RO_VIEW_DEFAULT);
+  if (operation == RO_OP_CALL || operation == RO_OP_METHOD || operation == RO_OP_PASSTO)
+    view->options.flags &= ~(RO_CALL_IS_VIEW | RO_CALL_IS_EVALUATED);
+  return view;
+}
+
+ro_View *ro_push_copy(lua_State *L, int index) {
+  const ro_View *original;
+  ro_View *view;
+  int copy;
+  index = lua_absindex(L, index);
+  original = lua_touserdata(L, index);
+  view = new_view(L, original->proxy, original->operation, original->options);
+  copy = lua_gettop(L);
+  if (original->operation == RO_OP_ROOT)
+    ro_push_proxy(L, original->proxy); /* what keeps the proxy alive */
+  else
+    lua_getiuservalue(L, index, RO_VIEW_PARENT);
+  lua_setiuservalue(L, copy, RO_VIEW_PARENT);
+  copy_uservalue(L, index, copy, RO_VIEW_OPERANDS);
+  copy_uservalue(L, index, copy, RO_VIEW_DEFAULT);
+  return view;
+}
+
+int ro_push_chain(lua_State *L, int index) {
+  int length = 0;
+  luaL_checkstack(L, 2, NULL);
+  lua_pushvalue(L, index);
+  while (!ro_is_root(L, -1)) {
+    length++;
+    luaL_checkstack(L, 2, "chain too long");
+    lua_getiuservalue(L, -1, RO_VIEW_PARENT);
+  }
+  lua_pop(L, 1);
+  return length;
+}
+
+/* ---- operands ---- */
+
+int ro_push_operands(lua_State *L, int index) {
+  const ro_View *view = lua_touserdata(L, index);
+  int list, count;
+  luaL_checkstack(L, 3, NULL);
+  if (view->operation == RO_OP_ROOT || view->operation == RO_OP_SUPER)
+    return 0;
+  lua_getiuservalue(L, index, RO_VIEW_OPERANDS);
+  if (view->operation == RO_OP_INDEX)
+    return 1;
+  list = lua_gettop(L);
+  lua_getfield(L, list, "n");
+  count = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  luaL_checkstack(L, count + 1, "too many arguments");
+  for (int i = 1; i <= count; i++)
+    lua_rawgeti(L, list, i);
+  lua_remove(L, list);
+  return count;
+}
+
+void ro_pack_operands(lua_State *L, ro_Operation operation, int count) {
+  int first = lua_gettop(L) - count + 1;
+  if (operation == RO_OP_INDEX)
+    return;
+  if (operation == RO_OP_SUPER) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_createtable(L, count, 1);
+  lua_insert(L, first);
+  for (int i = count; i >= 1; i--)
+    lua_rawseti(L, first, i);
+  lua_pushinteger(L, count);
+  lua_setfield(L, first, "n");
+}
+
+/* ---- options ---- */
+
+static int option_named(const char *name) {
+  static const struct {
+    const char *name;
+    int bit;
+  } options[] = {{"default", RO_OPTION_DEFAULT},         {"timeout", RO_OPTION_TIMEOUT},
+                 {"proxy", RO_OPTION_PROXY},             {"eager_proxy", RO_OPTION_EAGER_PROXY},
+                 {"fulfill_final", RO_OPTION_FULFILL_FINAL}};
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+    if (strcmp(options[i].name, name) == 0)
+      return options[i].bit;
+  return 0;
+}
+
+static int boolean_option(lua_State *L, int argument, const char *name) {
+  if (!lua_isboolean(L, -1))
+    luaL_argerror(L, argument,
+                  lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
+  return lua_toboolean(L, -1);
+}
+
+static double timeout_option(lua_State *L, int argument) {
+  double seconds = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || isnan(seconds) || seconds < 0) {
+    const char *got = luaL_tolstring(L, -1, NULL);
+    luaL_argerror(L, argument, lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s", got));
+  }
+  return seconds;
+}
+
+/* Applies the option whose value is on top to the view at `view`. [-0, +0, v] */
+static void apply_option(lua_State *L, int argument, int view, const char *name, int option) {
+  ro_View *v = lua_touserdata(L, view);
+  switch (option) {
+  case RO_OPTION_DEFAULT:
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, view, RO_VIEW_DEFAULT);
+    v->options.flags = (v->options.flags & ~RO_PROXYS_DEFAULT) | RO_HAS_DEFAULT;
+    break;
+  case RO_OPTION_TIMEOUT:
+    v->options.timeout = timeout_option(L, argument);
+    v->options.flags |= RO_HAS_TIMEOUT;
+    break;
+  case RO_OPTION_PROXY:
+    v->options.flags &= ~(RO_CALL_IS_VIEW | RO_CALL_IS_EVALUATED);
+    v->options.flags |= boolean_option(L, argument, name) ? RO_CALL_IS_VIEW : RO_CALL_IS_EVALUATED;
+    break;
+  case RO_OPTION_EAGER_PROXY:
+    v->proxy->eager_proxy = boolean_option(L, argument, name);
+    break;
+  default:
+    v->proxy->fulfill_final = boolean_option(L, argument, name);
+  }
+}
+
+void ro_merge_options(lua_State *L, int index, int allowed) {
+  int view = lua_gettop(L);
+  index = lua_absindex(L, index);
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    int option = lua_type(L, -2) == LUA_TSTRING ? option_named(lua_tostring(L, -2)) : 0;
+    if ((option & allowed) == 0)
+      luaL_argerror(L, index, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+    apply_option(L, index, view, lua_tostring(L, -2), option);
+    lua_pop(L, 1);
+  }
+}

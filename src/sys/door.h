@@ -1,0 +1,80 @@
+/*
+** The door of a proxy: what every related process inherits. A page of shared memory says
+** who listens, a pair of sockets carries the ends of new connections to the listener, and
+** an event (the gate) is set while somebody listens. Nobody holds a lock that a death
+** could leave behind: the page changes hands by compare-and-swap.
+*/
+#ifndef RO_DOOR_H
+#define RO_DOOR_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* How far the listener of a generation is. */
+typedef enum ro_DoorPhase { RO_DOOR_FREE, RO_DOOR_OPENING, RO_DOOR_OPEN, RO_DOOR_CLOSING } ro_DoorPhase;
+
+typedef struct ro_DoorState {
+  uint64_t generation; /* counts the listeners that there have been, from 1 */
+  pid_t pid;           /* of the listener */
+  ro_DoorPhase phase;
+} ro_DoorState;
+
+typedef struct ro_DoorPage ro_DoorPage;
+
+typedef struct ro_Door {
+  ro_DoorPage *page;
+  int client_end, listener_end; /* of the socket pair */
+  int gate;                     /* an event of sys/event.h: set while somebody listens */
+  int life;                     /* of the listener that was looked at last (sys/life.h), or -1 */
+  uint64_t life_generation;     /* the generation that `life` belongs to */
+} ro_Door;
+
+/* Makes a door that nobody listens behind. Returns 0 or an errno; nothing is left open then. */
+int ro_door_open(ro_Door *door);
+
+/* Closes this process's copies. */
+void ro_door_close(ro_Door *door);
+
+ro_DoorState ro_door_state(const ro_Door *door);
+
+/*
+** Is somebody listening now: open, and the process lives. `state` (may be NULL) receives
+** what was seen. A process that could not be watched for want of descriptors counts as alive.
+*/
+int ro_door_is_open(ro_Door *door, ro_DoorState *state);
+
+/* Was the listener of `generation` closed in good order: everything that it took was answered. */
+int ro_door_closed_well(const ro_Door *door, uint64_t generation);
+
+/* ---- for the listener ---- */
+
+/*
+** Becomes the listener, phase OPENING: when the door is free or its listener has died. Returns 0 and the
+** new generation, or EBUSY and the state that stands in the way.
+*/
+int ro_door_claim(ro_Door *door, ro_DoorState *state);
+
+/* OPENING to OPEN: wakes those who wait for a listener. */
+void ro_door_announce(ro_Door *door);
+
+/* OPEN to CLOSING: no new client comes in. */
+void ro_door_shut(ro_Door *door);
+
+/* CLOSING to FREE; `well` says that everything that was taken was answered. */
+void ro_door_leave(ro_Door *door, int well);
+
+/*
+** Takes a connection out of the door: 0 and its descriptors (in, out, guard), EAGAIN when none
+** waits, or another errno. Those meant for an earlier generation are dropped.
+*/
+int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]);
+
+/* ---- for clients ---- */
+
+/* Sends a connection's far ends to the listener of `generation`; the caller closes its copies. 0, EAGAIN (full) or another errno. */
+int ro_door_post(ro_Door *door, uint64_t generation, const int ends[3]);
+
+/* Clears a gate that was left set by a listener that died; sets it again if another one came in between. */
+void ro_door_mend_gate(ro_Door *door);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+** Frames: what travels over a connection. A fixed head of 32 bytes, then the payload. See
+** "Frames" in docs/wire-format.md.
+*/
+#ifndef RO_FRAME_H
+#define RO_FRAME_H
+
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+#define RO_FRAME_HEAD 32 /* bytes */
+
+/* Part of the wire format: never renumber. */
+typedef enum ro_FrameKind {
+  RO_FRAME_REQUEST = 1, /* to the listener: operations to run */
+  RO_FRAME_REPLY,       /* to the client: the results */
+  RO_FRAME_FAILURE,     /* to the client: the error that was raised */
+  RO_FRAME_REFUSED,     /* to the client: was not and will not be run */
+  RO_FRAME_FAULT,       /* to the client: what was wrong with its bytes, as text; the connection ends */
+  RO_FRAME_RELEASE      /* to the listener: handles that the client has let go, no reply */
+} ro_FrameKind;
+
+typedef struct ro_FrameHead {
+  ro_FrameKind kind;
+  uint64_t id;      /* of the request; its answer carries the same */
+  int64_t deadline; /* of the request, on the monotonic clock in nanoseconds (base/clock.h) */
+  uint64_t size;    /* bytes of payload */
+} ro_FrameHead;
+
+/* Appends room for a head to `b`; ro_frame_finish fills it in. Returns where the frame begins. */
+size_t ro_frame_begin(ro_Buffer *b);
+
+/* Completes the frame that begins at `start` and ends with the buffer; sets head->size. */
+void ro_frame_finish(ro_Buffer *b, size_t start, ro_FrameHead *head);
+
+/* Reads a head from RO_FRAME_HEAD bytes; returns 0, or -1 when they are no head. */
+int ro_frame_parse(const char *bytes, ro_FrameHead *head);
+
+#endif

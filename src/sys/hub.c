@@ -1,0 +1,403 @@
+#include "sys/hub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "sys/event.h"
+#include "sys/poller.h"
+
+#define MOST_WAITING (size_t)(1024 * 1024) /* bytes of answers that a client may leave unread and still be heard */
+#define LOOK_EVERY 16                      /* requests, so that one eager client doesn't keep others out */
+#define READY_AT_ONCE 32
+#define FLUSH_STEP 100 /* milliseconds */
+
+struct ro_Connection {
+  ro_Connection *next, *previous;
+  ro_Connection *next_ready;
+  ro_Link link;
+  uint64_t number;
+  int is_ready;  /* in the list of those that have a frame */
+  int is_marked; /* its end is to be reported */
+  int has_ended;
+  int users;     /* requests under way */
+  int reads;     /* is watched for input */
+  int writes;    /* is watched for room */
+};
+
+/* ---- connections ---- */
+
+static void link_connection(ro_Hub *hub, ro_Connection *c) {
+  c->next = hub->connections;
+  if (c->next != NULL)
+    c->next->previous = c;
+  hub->connections = c;
+  hub->clients++;
+}
+
+static void unlink_connection(ro_Hub *hub, ro_Connection *c) {
+  if (c->previous != NULL)
+    c->previous->next = c->next;
+  else
+    hub->connections = c->next;
+  if (c->next != NULL)
+    c->next->previous = c->previous;
+  c->next = c->previous = NULL;
+  hub->clients--;
+}
+
+static void push_ready(ro_Hub *hub, ro_Connection *c) {
+  if (c->is_ready)
+    return;
+  c->is_ready = 1;
+  c->next_ready = NULL;
+  if (hub->ready_last != NULL)
+    hub->ready_last->next_ready = c;
+  else
+    hub->ready_first = c;
+  hub->ready_last = c;
+}
+
+static ro_Connection *pop_ready(ro_Hub *hub) {
+  ro_Connection *c = hub->ready_first;
+  if (c == NULL)
+    return NULL;
+  hub->ready_first = c->next_ready;
+  if (hub->ready_first == NULL)
+    hub->ready_last = NULL;
+  c->is_ready = 0;
+  return c;
+}
+
+/*
+** Buries a connection that has ended and that nothing speaks of any more. It is freed by the
+** thread that watches the descriptors, before it looks again: events about it may be under way.
+*/
+static void release(ro_Hub *hub, ro_Connection *c) {
+  if (!c->has_ended || c->users > 0 || c->is_ready)
+    return;
+  c->next = hub->buried;
+  hub->buried = c;
+}
+
+static void free_buried(ro_Hub *hub) {
+  ro_Connection *c;
+  while ((c = hub->buried) != NULL) {
+    hub->buried = c->next;
+    free(c);
+  }
+}
+
+/* The client is gone or sent nonsense. A marked connection is reported before it is freed. */
+static void end_connection(ro_Hub *hub, ro_Connection *c) {
+  if (c->has_ended)
+    return;
+  ro_poller_remove(hub->poller, c->link.in);
+  if (c->writes)
+    ro_poller_remove(hub->poller, c->link.out);
+  ro_link_close(&c->link);
+  unlink_connection(hub, c);
+  c->has_ended = 1;
+  if (c->is_marked)
+    push_ready(hub, c);
+}
+
+static int is_held_back(const ro_Connection *c) {
+  return ro_link_pending(&c->link) > MOST_WAITING;
+}
+
+/* Watches for room while something waits to go out, and not for input while too much does. */
+static void update_interest(ro_Hub *hub, ro_Connection *c) {
+  int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c);
+  if (writes && !c->writes)
+    ro_poller_add(hub->poller, c->link.out, c, 0);
+  else if (!writes && c->writes)
+    ro_poller_remove(hub->poller, c->link.out);
+  if (reads != c->reads)
+    ro_poller_change(hub->poller, c->link.in, c, reads, 0);
+  c->writes = writes;
+  c->reads = reads;
+}
+
+static void accept_connections(ro_Hub *hub) {
+  int ends[3];
+  while (ro_door_accept(hub->door, hub->generation, ends) == 0) {
+    ro_Connection *c = calloc(1, sizeof *c);
+    if (c == NULL || ro_poller_add(hub->poller, ends[0], c, 1) != 0) {
+      free(c);
+      for (int i = 0; i < 3; i++)
+        close(ends[i]);
+      continue;
+    }
+    ro_link_adopt(&c->link, ends);
+    c->number = ++hub->last_number;
+    c->reads = 1;
+    link_connection(hub, c);
+  }
+}
+
+/* ---- bytes in and out ---- */
+
+/* Tells the client what was wrong with its bytes, as far as that goes without waiting, and ends the connection. */
+static void fault(ro_Hub *hub, ro_Connection *c, const char *what) {
+  ro_FrameHead head = {.kind = RO_FRAME_FAULT};
+  ro_Buffer frame;
+  size_t start;
+  ro_buffer_init(&frame);
+  start = ro_frame_begin(&frame);
+  ro_buffer_add(&frame, what, strlen(what));
+  ro_frame_finish(&frame, start, &head);
+  if (!frame.failed && ro_link_queue(&c->link, &frame) == RO_LINK_OK)
+    ro_link_flush(&c->link);
+  ro_buffer_free(&frame);
+  end_connection(hub, c);
+}
+
+/* Puts the connection in line if a whole frame of it is there. */
+static void look_for_frame(ro_Hub *hub, ro_Connection *c) {
+  ro_FrameHead head;
+  switch (ro_link_peek(&c->link, &head, hub->limit)) {
+  case RO_LINK_OK:
+    push_ready(hub, c);
+    break;
+  case RO_LINK_BAD:
+    fault(hub, c, "the listener received bytes that are no frame");
+    break;
+  case RO_LINK_TOO_LARGE:
+    fault(hub, c, "the listener received a frame larger than its remoteobj.limits.frame");
+    break;
+  default:
+    break;
+  }
+}
+
+static void flush(ro_Hub *hub, ro_Connection *c) {
+  if (ro_link_flush(&c->link) == RO_LINK_CLOSED) {
+    end_connection(hub, c);
+    return;
+  }
+  update_interest(hub, c);
+  if (!is_held_back(c))
+    look_for_frame(hub, c); /* one that came in while the client was not heard */
+}
+
+static void receive(ro_Hub *hub, ro_Connection *c) {
+  switch (ro_link_receive(&c->link)) {
+  case RO_LINK_OK:
+    look_for_frame(hub, c);
+    break;
+  case RO_LINK_CLOSED:
+    end_connection(hub, c);
+    break;
+  case RO_LINK_NO_MEMORY:
+    fault(hub, c, "the listener has not enough memory for the request");
+    break;
+  default:
+    break;
+  }
+}
+
+static void attend(ro_Hub *hub, const ro_Ready *ready) {
+  ro_Connection *c = ready->owner;
+  if (ready->owner == hub)
+    ro_event_clear(hub->wake);
+  else if (ready->owner == hub->door)
+    accept_connections(hub);
+  else if (!c->has_ended && ready->writable)
+    flush(hub, c);
+  else if (!c->has_ended && ready->readable)
+    receive(hub, c);
+}
+
+/* A connection that ends while events about it wait to be looked at must stay until they have been. */
+static void attend_all(ro_Hub *hub, const ro_Ready *ready, int count) {
+  ro_Connection *held[READY_AT_ONCE];
+  int holds = 0;
+  for (int i = 0; i < count; i++) {
+    if (ready[i].owner != hub && ready[i].owner != hub->door) {
+      held[holds] = ready[i].owner;
+      held[holds++]->users++;
+    }
+  }
+  for (int i = 0; i < count; i++)
+    attend(hub, &ready[i]);
+  for (int i = 0; i < holds; i++) {
+    held[i]->users--;
+    release(hub, held[i]);
+  }
+}
+
+/* ---- the hub ---- */
+
+int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
+  int error;
+  memset(hub, 0, sizeof *hub);
+  hub->door = door;
+  hub->generation = generation;
+  hub->limit = limit;
+  hub->wake = -1;
+  hub->poller = ro_poller_open();
+  if (hub->poller < 0)
+    return errno;
+  hub->wake = ro_event_open();
+  error = hub->wake < 0 ? errno : ro_poller_add(hub->poller, hub->wake, hub, 1);
+  if (error == 0)
+    error = ro_poller_add(hub->poller, door->listener_end, door, 1);
+  if (error == 0)
+    error = pthread_mutex_init(&hub->mutex, NULL);
+  if (error != 0)
+    ro_hub_forget(hub);
+  return error;
+}
+
+static void close_end(int *fd) {
+  if (*fd >= 0)
+    close(*fd);
+  *fd = -1;
+}
+
+void ro_hub_forget(ro_Hub *hub) {
+  for (ro_Connection *c = hub->connections; c != NULL; c = c->next)
+    ro_link_close_descriptors(&c->link);
+  close_end(&hub->poller);
+  close_end(&hub->wake);
+}
+
+void ro_hub_close(ro_Hub *hub) {
+  ro_Connection *c;
+  while ((c = hub->connections) != NULL) {
+    c->is_marked = 0;
+    end_connection(hub, c);
+    release(hub, c);
+  }
+  while ((c = pop_ready(hub)) != NULL)
+    release(hub, c);
+  free_buried(hub);
+  close_end(&hub->poller);
+  close_end(&hub->wake);
+  pthread_mutex_destroy(&hub->mutex);
+}
+
+/* Takes one frame of a connection in line; returns whether there was one. */
+static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
+  request->connection = c;
+  request->client = c->number;
+  request->ended = c->has_ended;
+  if (c->has_ended) {
+    if (!c->is_marked)
+      return 0;
+    c->is_marked = 0;
+    return 1;
+  }
+  if (is_held_back(c) || ro_link_peek(&c->link, &request->head, hub->limit) != RO_LINK_OK)
+    return 0;
+  if (ro_link_take(&c->link, &request->head, &request->bytes, &request->offset) != RO_LINK_OK) {
+    fault(hub, c, "the listener has not enough memory for the request");
+    return 0;
+  }
+  look_for_frame(hub, c);
+  return 1;
+}
+
+static int take_ready(ro_Hub *hub, ro_Request *request) {
+  ro_Connection *c;
+  while ((c = pop_ready(hub)) != NULL) {
+    c->users++;
+    if (take(hub, c, request))
+      return 1;
+    c->users--;
+    release(hub, c);
+  }
+  return 0;
+}
+
+int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds) {
+  ro_Ready ready[READY_AT_ONCE];
+  int count, found = 0;
+  pthread_mutex_lock(&hub->mutex);
+  if (++hub->since_look < LOOK_EVERY)
+    found = take_ready(hub, request);
+  if (!found) {
+    int wait = hub->ready_first == NULL ? milliseconds : 0;
+    hub->since_look = 0;
+    free_buried(hub);
+    pthread_mutex_unlock(&hub->mutex);
+    count = ro_poller_wait(hub->poller, ready, READY_AT_ONCE, wait);
+    pthread_mutex_lock(&hub->mutex);
+    attend_all(hub, ready, count);
+    found = take_ready(hub, request);
+  }
+  pthread_mutex_unlock(&hub->mutex);
+  return found;
+}
+
+void ro_hub_wake(ro_Hub *hub) {
+  ro_event_set(hub->wake);
+}
+
+void ro_hub_mark(ro_Hub *hub, ro_Request *request) {
+  pthread_mutex_lock(&hub->mutex);
+  request->connection->is_marked = 1;
+  if (request->connection->has_ended) {
+    push_ready(hub, request->connection);
+    ro_hub_wake(hub);
+  }
+  pthread_mutex_unlock(&hub->mutex);
+}
+
+void ro_hub_answer(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
+  ro_Connection *c = request->connection;
+  pthread_mutex_lock(&hub->mutex);
+  if (!c->has_ended) {
+    int was_held_back = is_held_back(c);
+    if (ro_link_queue(&c->link, answer) == RO_LINK_OK)
+      flush(hub, c);
+    else
+      fault(hub, c, "the listener has not enough memory for the answer");
+    if (was_held_back && c->is_ready)
+      ro_hub_wake(hub); /* whoever waits for frames has not seen this one */
+  }
+  pthread_mutex_unlock(&hub->mutex);
+  ro_buffer_clear(answer, MOST_WAITING);
+}
+
+void ro_hub_done(ro_Hub *hub, ro_Request *request) {
+  pthread_mutex_lock(&hub->mutex);
+  request->connection->users--;
+  release(hub, request->connection);
+  pthread_mutex_unlock(&hub->mutex);
+  request->connection = NULL;
+  ro_buffer_clear(&request->bytes, MOST_WAITING);
+}
+
+static int is_flushed(ro_Hub *hub) {
+  for (const ro_Connection *c = hub->connections; c != NULL; c = c->next)
+    if (ro_link_pending(&c->link) > 0)
+      return 0;
+  return 1;
+}
+
+int ro_hub_flush(ro_Hub *hub, int64_t deadline) {
+  int done;
+  pthread_mutex_lock(&hub->mutex);
+  while (!(done = is_flushed(hub)) && ro_now() < deadline) {
+    ro_Ready ready[READY_AT_ONCE];
+    int count;
+    pthread_mutex_unlock(&hub->mutex);
+    count = ro_poller_wait(hub->poller, ready, READY_AT_ONCE, FLUSH_STEP);
+    pthread_mutex_lock(&hub->mutex);
+    attend_all(hub, ready, count);
+  }
+  pthread_mutex_unlock(&hub->mutex);
+  return done;
+}
+
+int ro_hub_clients(ro_Hub *hub) {
+  int clients;
+  pthread_mutex_lock(&hub->mutex);
+  clients = hub->clients;
+  pthread_mutex_unlock(&hub->mutex);
+  return clients;
+}

@@ -1,0 +1,76 @@
+/*
+** What a listener hears: the door, the connections of its clients, and which of them have
+** requests. Clients are served in turn. Answers go out without blocking: what a slow client
+** does not take waits here, and a client with much waiting is not read from meanwhile.
+** Safe to use from several threads; knows nothing of Lua.
+*/
+#ifndef RO_HUB_H
+#define RO_HUB_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "sys/door.h"
+#include "sys/link.h"
+
+typedef struct ro_Connection ro_Connection;
+
+typedef struct ro_Hub {
+  pthread_mutex_t mutex; /* guards all but the descriptors' numbers */
+  ro_Door *door;
+  uint64_t generation;
+  size_t limit;  /* of a frame's payload, bytes */
+  int poller;    /* also what foreign event loops watch */
+  int wake;      /* an event (sys/event.h) that ends a ro_hub_next that waits */
+  ro_Connection *connections;
+  ro_Connection *buried; /* have ended and wait to be freed */
+  ro_Connection *ready_first, *ready_last; /* that have a whole frame */
+  uint64_t last_number;
+  int clients;
+  int since_look; /* requests taken since the descriptors were looked at */
+} ro_Hub;
+
+/* A frame that came in; belongs to the caller of ro_hub_next until ro_hub_done. */
+typedef struct ro_Request {
+  ro_Connection *connection;
+  uint64_t client; /* the connection's number: never used again in this hub */
+  int ended;       /* not a frame: a connection that was marked with ro_hub_mark has ended */
+  ro_FrameHead head;
+  ro_Buffer bytes;
+  size_t offset; /* the payload is `bytes` from here on */
+} ro_Request;
+
+/* Returns 0 or an errno; nothing is left open then. */
+int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit);
+
+/* Closes every connection. No other thread uses the hub any more. */
+void ro_hub_close(ro_Hub *hub);
+
+/* In the child of a fork: closes the descriptors, which belong to the parent; safe between fork and exec. */
+void ro_hub_forget(ro_Hub *hub);
+
+/*
+** Takes the next frame, waiting for it at most `milliseconds` (-1: for ever; 0: not at all). Returns 1
+** with `request` filled in, 0 when there is none, or none any more before ro_hub_wake.
+*/
+int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds);
+
+/* Ends the present or next wait of ro_hub_next. */
+void ro_hub_wake(ro_Hub *hub);
+
+/* Marks the connection of `request`: its end is to be reported. */
+void ro_hub_mark(ro_Hub *hub, ro_Request *request);
+
+/* Sends the frame in `answer`, which is emptied, to the client of `request`, if it is still there. */
+void ro_hub_answer(ro_Hub *hub, ro_Request *request, ro_Buffer *answer);
+
+/* Lets the request go; its buffer is kept for the next. */
+void ro_hub_done(ro_Hub *hub, ro_Request *request);
+
+/* Waits until everything has been written, at most until `deadline`; returns whether it has. */
+int ro_hub_flush(ro_Hub *hub, int64_t deadline);
+
+/* How many clients are connected. */
+int ro_hub_clients(ro_Hub *hub);
+
+#endif

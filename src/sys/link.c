@@ -1,0 +1,182 @@
+#include "sys/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LEAST_READ (size_t)(64 * 1024)
+#define KEPT_MEMORY (size_t)(256 * 1024)  /* larger buffers go back to the heap when empty */
+#define WORTH_EXCHANGE (size_t)(16 * 1024)
+
+void ro_link_init(ro_Link *link) {
+  memset(link, 0, sizeof *link);
+  link->in = link->out = link->guard = -1;
+}
+
+static void close_end(int *fd) {
+  if (*fd >= 0)
+    close(*fd);
+  *fd = -1;
+}
+
+static int open_pipe(int ends[2]) {
+  return pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : errno;
+}
+
+int ro_link_open(ro_Link *link, int far[3]) {
+  int there[2], back[2], error;
+  ro_link_init(link);
+  if ((error = open_pipe(there)) != 0)
+    return error;
+  if ((error = open_pipe(back)) != 0) {
+    close(there[0]);
+    close(there[1]);
+    return error;
+  }
+  far[2] = fcntl(back[0], F_DUPFD_CLOEXEC, 0);
+  link->guard = fcntl(there[0], F_DUPFD_CLOEXEC, 0);
+  link->in = back[0];
+  link->out = there[1];
+  far[0] = there[0];
+  far[1] = back[1];
+  if (far[2] >= 0 && link->guard >= 0)
+    return 0;
+  error = errno;
+  for (int i = 0; i < 3; i++)
+    close_end(&far[i]);
+  ro_link_close_descriptors(link);
+  return error;
+}
+
+void ro_link_adopt(ro_Link *link, const int ends[3]) {
+  ro_link_init(link);
+  link->in = ends[0];
+  link->out = ends[1];
+  link->guard = ends[2];
+}
+
+void ro_link_close_descriptors(ro_Link *link) {
+  close_end(&link->in);
+  close_end(&link->out);
+  close_end(&link->guard);
+}
+
+void ro_link_close(ro_Link *link) {
+  ro_link_close_descriptors(link);
+  ro_buffer_free(&link->received);
+  ro_buffer_free(&link->outgoing);
+  link->taken = link->sent = 0;
+}
+
+int ro_link_is_open(const ro_Link *link) {
+  return link->in >= 0;
+}
+
+size_t ro_link_pending(const ro_Link *link) {
+  return link->outgoing.size - link->sent;
+}
+
+ro_LinkStatus ro_link_queue(ro_Link *link, ro_Buffer *frame) {
+  if (ro_link_pending(link) == 0) {
+    ro_Buffer empty = link->outgoing;
+    link->outgoing = *frame;
+    link->sent = 0;
+    *frame = empty;
+    ro_buffer_clear(frame, KEPT_MEMORY);
+    return RO_LINK_OK;
+  }
+  if (link->sent > link->outgoing.size / 2) {
+    ro_buffer_drop(&link->outgoing, link->sent);
+    link->sent = 0;
+  }
+  if (ro_buffer_reserve(&link->outgoing, frame->size) == NULL) {
+    link->outgoing.failed = 0;
+    return RO_LINK_NO_MEMORY;
+  }
+  ro_buffer_add(&link->outgoing, frame->data, frame->size);
+  ro_buffer_clear(frame, KEPT_MEMORY);
+  return RO_LINK_OK;
+}
+
+ro_LinkStatus ro_link_flush(ro_Link *link) {
+  while (ro_link_pending(link) > 0) {
+    ssize_t n = write(link->out, link->outgoing.data + link->sent, ro_link_pending(link));
+    if (n > 0)
+      link->sent += (size_t)n;
+    else if (n < 0 && errno == EINTR)
+      continue;
+    else
+      return n < 0 && errno == EAGAIN ? RO_LINK_AGAIN : RO_LINK_CLOSED;
+  }
+  ro_buffer_clear(&link->outgoing, KEPT_MEMORY);
+  link->sent = 0;
+  return RO_LINK_OK;
+}
+
+/* Moves what is left to the front, so that the room behind it can be used. */
+static void compact(ro_Link *link) {
+  if (link->taken == 0)
+    return;
+  if (link->taken == link->received.size)
+    ro_buffer_clear(&link->received, KEPT_MEMORY);
+  else
+    ro_buffer_drop(&link->received, link->taken);
+  link->taken = 0;
+}
+
+ro_LinkStatus ro_link_receive(ro_Link *link) {
+  ro_Buffer *b = &link->received;
+  size_t room;
+  ssize_t n;
+  compact(link);
+  /* room grows with what has come, not with what a head announces */
+  room = b->size > LEAST_READ ? b->size : LEAST_READ;
+  if (b->capacity - b->size >= LEAST_READ)
+    room = b->capacity - b->size;
+  if (ro_buffer_reserve(b, room) == NULL) {
+    b->failed = 0;
+    return RO_LINK_NO_MEMORY;
+  }
+  do {
+    n = read(link->in, b->data + b->size, b->capacity - b->size);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    b->size += (size_t)n;
+    return RO_LINK_OK;
+  }
+  return n < 0 && errno == EAGAIN ? RO_LINK_AGAIN : RO_LINK_CLOSED;
+}
+
+ro_LinkStatus ro_link_peek(ro_Link *link, ro_FrameHead *head, size_t limit) {
+  size_t there = link->received.size - link->taken;
+  if (there < RO_FRAME_HEAD)
+    return RO_LINK_AGAIN;
+  if (ro_frame_parse(link->received.data + link->taken, head) != 0)
+    return RO_LINK_BAD;
+  if (head->size > limit)
+    return RO_LINK_TOO_LARGE;
+  return there - RO_FRAME_HEAD < head->size ? RO_LINK_AGAIN : RO_LINK_OK;
+}
+
+ro_LinkStatus ro_link_take(ro_Link *link, const ro_FrameHead *head, ro_Buffer *into, size_t *offset) {
+  size_t begin = link->taken + RO_FRAME_HEAD;
+  size_t end = begin + (size_t)head->size;
+  ro_buffer_clear(into, KEPT_MEMORY);
+  if (head->size >= WORTH_EXCHANGE && end == link->received.size) {
+    ro_Buffer empty = *into;
+    *into = link->received;
+    link->received = empty;
+    link->taken = 0;
+    *offset = begin;
+    return RO_LINK_OK;
+  }
+  ro_buffer_add(into, link->received.data + begin, (size_t)head->size);
+  if (into->failed) {
+    ro_buffer_clear(into, KEPT_MEMORY);
+    return RO_LINK_NO_MEMORY;
+  }
+  *offset = 0;
+  link->taken = end;
+  return RO_LINK_OK;
+}
