@@ -3,11 +3,16 @@
 ** runs Lua holds the lock; whoever waits inside the library gives it up meanwhile; a thread
 ** that wants it from one that runs Lua interrupts that one between two VM instructions.
 ** Costs one branch while the state has a single thread.
+**
+** A C host may give the lock up on one native thread and take it again on another. It must
+** not move a state that runs Lua to another native thread otherwise: interruptions go to the
+** native thread that took the lock last.
 */
 #ifndef RO_LOCK_H
 #define RO_LOCK_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 
 #include <lua.h>
@@ -19,9 +24,9 @@ ro_Lock *ro_lock_of(lua_State *L);
 
 /*
 ** One native thread that runs Lua in a state: the program's, or one that the library
-** started. `observer` is told when the thread is about to wait (waiting = 1, after nothing
-** but before the lock is given up) and when it has waited (0, before the lock is taken
-** again); it holds no lock then and must not touch Lua.
+** started. `observer` is told when the thread is about to wait inside the library
+** (waiting = 1, the lock still held) and when it has waited (0, before the lock is taken
+** again); it must touch neither Lua nor the lock.
 */
 typedef struct ro_Thread ro_Thread;
 typedef void (*ro_WaitObserver)(void *context, int waiting);
@@ -29,37 +34,56 @@ typedef void (*ro_WaitObserver)(void *context, int waiting);
 /* ---- for native threads of the library ---- */
 
 /*
-** Makes sure that the lock really excludes: the caller becomes its holder. Called while
-** the state has one thread, before the first other one is started. `preempt` 0 promises
-** that the caller's listener needs no hooks. Returns 0 or an errno. [-0, +0, m]
+** Makes sure that the lock really excludes: the caller becomes its holder, if the lock was
+** not active. Called before another thread is started; reads limits.signal, installs its
+** handler and lets the calling thread receive it. Raises an error if limits.signal is no
+** signal that can be used. Returns 0 or an errno. [-0, +0, v]
 */
 int ro_lock_activate(lua_State *L);
 
-/* Registers the calling native thread; NULL when memory is short. No lock held, no Lua touched. */
+/*
+** Starts a native thread that blocks all signals (but those that report faults) and has a
+** stack for deep recursion; it is to be joined. Returns 0 and sets `native`, or returns an errno.
+** No Lua touched.
+*/
+int ro_thread_start(pthread_t *native, void *(*entry)(void *), void *argument);
+
+/*
+** Registers the calling native thread and lets it receive the lock's signal; NULL when
+** memory is short. No lock held, no Lua touched.
+*/
 ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *context);
 
-/* The opposite, without the lock held. */
+/* The opposite, by the same native thread, without the lock held. */
 void ro_thread_end(ro_Thread *thread);
 
 /*
-** Takes the lock in order to run Lua on coroutine `L`. With `preempt` the holder is
-** interrupted (signal and hook) when it has had its slice; else it is waited for until it
-** waits inside the library. Returns 0, or -1 when the state is closing: then nothing is held.
+** Takes the lock in order to run Lua on coroutine `L`, which the caller keeps alive. With
+** `preempt` the holder is interrupted (signal and hook) when it has had its slice; else it
+** is waited for until it waits inside the library; the same holds whenever the thread
+** takes the lock again until it leaves. Returns 0, or -1 when the state is closing, or
+** when this process is a fork of the one where the thread began: then nothing is held.
 */
 int ro_lock_enter(ro_Thread *thread, lua_State *L, int preempt);
 
-/* Gives the lock up. */
+/* Gives the lock up. Harmless in a fork of the process where the thread began. */
 void ro_lock_leave(ro_Thread *thread);
 
 /*
-** The state is about to close: every ro_lock_enter that waits returns -1, every thread that
-** waits in ro_wait_poll is woken and raises. Called with the lock held, by the thread that closes.
+** The state is about to close: every ro_lock_enter that waits returns -1, and so do all
+** later ones; every library thread that waits in ro_wait_poll is woken and raises, also
+** when it tries to wait again; one that computes gets an error at its next interruption.
+** Called with the lock held, by the thread that closes; it then waits for the others to
+** end, between ro_wait_begin and ro_wait_end.
 */
 void ro_lock_close(ro_Lock *lock);
 
 /* ---- for whoever is about to wait, holding the lock ---- */
 
-/* Gives the lock up around a wait that touches no Lua; pairs with ro_wait_end. */
+/*
+** Gives the lock up around a wait that touches no Lua; pairs with ro_wait_end. Nothing
+** between the two may raise a Lua error.
+*/
 void ro_wait_begin(ro_Lock *lock);
 void ro_wait_end(ro_Lock *lock);
 
@@ -72,10 +96,38 @@ void ro_wait_end(ro_Lock *lock);
 */
 int ro_wait_poll(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
 
-/* Does any thread want the lock now. */
+/* The same, but what would be raised is pushed and -1 returned, for callers with something to undo. [-0, +(0|1), -] */
+int ro_wait_poll_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
+
+/* The thread that holds the lock now: the caller's own. [-0, +0, -] */
+ro_Thread *ro_lock_holder(ro_Lock *lock);
+
+/*
+** Lets the thread's present or next ro_wait_poll return early, as if at its deadline: what it waits
+** for may have come about without it. Called with the lock held; harmless for the caller's own thread.
+*/
+void ro_thread_wake(ro_Thread *thread);
+
+/*
+** For a wait that a signal has interrupted, with the lock held: lets the hooks run that
+** signal handlers have set, and raises in a library thread whose state is closing. [-0, +0, v]
+*/
+void ro_wait_interrupted(lua_State *L);
+
+/*
+** Waits until child `pid` can be waited for (as waitpid: -1 any, 0 and below -1 groups) with
+** the wait options `options` (WUNTRACED, WCONTINUED), and leaves it to be waited for. Returns 0, or an errno
+** (ECHILD: no such child). [-0, +0, v]
+*/
+int ro_wait_child(lua_State *L, int pid, int options);
+
+/* Does any thread want the lock now. Cheap; may be called without the lock. */
 int ro_lock_wanted(const ro_Lock *lock);
 
-/* Adds sleep, poll and limits.signal, and the coroutine functions that keep track of the running one. [-0, +0, m] */
+/*
+** Adds sleep, poll, wait_child and limits (with its field signal) to the module table on top of the
+** stack, and puts coroutine functions into place that keep track of the running one. [-0, +0, v]
+*/
 void ro_open_lock(lua_State *L);
 
 #endif

@@ -1,0 +1,184 @@
+/*
+** coroutine.create, resume, wrap and close as Lua has them, but for one thing: the lock
+** learns which coroutine runs, since an interruption must find it.
+*/
+#include <stddef.h>
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include "lock/hook.h"
+#include "lock/state.h"
+
+/* What to go back to: L is what runs now, tracked or not. */
+typedef struct Place {
+  lua_State *L;
+  int tracked;
+} Place;
+
+static Place run(ro_Lock *lock, lua_State *L, lua_State *co) {
+  Place here = {L, ro_hook_tracked(lock, L)};
+  ro_hook_run(lock, co);
+  return here;
+}
+
+static void run_again(ro_Lock *lock, Place here) {
+  if (here.tracked)
+    ro_hook_run(lock, here.L);
+  else
+    ro_hook_note(lock, here.L);
+}
+
+/* The upvalue that all these functions have. */
+static ro_Lock *lock_upvalue(lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/*
+** Resumes `co` with the `arguments` values on top of L. Returns the number of results that it
+** leaves on L, or -1 with an error value there.
+*/
+static int resume(lua_State *L, ro_Lock *lock, lua_State *co, int arguments) {
+  int status, results;
+  Place here;
+  if (!lua_checkstack(co, arguments)) {
+    lua_pushliteral(L, "too many arguments to resume");
+    return -1;
+  }
+  lua_xmove(L, co, arguments);
+  luaL_checkstack(L, 1, NULL); /* for run_again */
+  here = run(lock, L, co);
+  status = lua_resume(co, L, arguments, &results);
+  run_again(lock, here);
+  if (status != LUA_OK && status != LUA_YIELD) {
+    lua_xmove(co, L, 1);
+    return -1;
+  }
+  if (!lua_checkstack(L, results + 1)) {
+    lua_pop(co, results);
+    lua_pushliteral(L, "too many results to resume");
+    return -1;
+  }
+  lua_xmove(co, L, results);
+  return results;
+}
+
+static lua_State *check_coroutine(lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  luaL_argexpected(L, co != NULL, 1, "coroutine");
+  return co;
+}
+
+static int co_resume(lua_State *L) {
+  lua_State *co = check_coroutine(L);
+  int results = resume(L, lock_upvalue(L), co, lua_gettop(L) - 1);
+  lua_pushboolean(L, results >= 0);
+  if (results < 0)
+    results = 1;
+  lua_insert(L, -(results + 1));
+  return results + 1;
+}
+
+static lua_State *new_coroutine(lua_State *L) {
+  lua_State *co;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  co = lua_newthread(L);
+  ro_hook_born(lock_upvalue(L), L, co);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 1);
+  return co;
+}
+
+static int co_create(lua_State *L) {
+  new_coroutine(L);
+  return 1;
+}
+
+/* Closes the pending variables of a coroutine that has failed; its error value, perhaps a new one, goes to L. */
+static int close_failed(lua_State *L, ro_Lock *lock, lua_State *co) {
+  Place here = run(lock, L, co);
+#if LUA_VERSION_RELEASE_NUM >= 50406
+  int status = lua_closethread(co, L);
+#else
+  int status = lua_resetthread(co);
+#endif
+  run_again(lock, here);
+  lua_xmove(co, L, 1);
+  return status;
+}
+
+/* What coroutine.wrap returns. Upvalues: the lock, the coroutine. */
+static int wrapped(lua_State *L) {
+  ro_Lock *lock = lock_upvalue(L);
+  lua_State *co = lua_tothread(L, lua_upvalueindex(2));
+  int status, results = resume(L, lock, co, lua_gettop(L));
+  if (results >= 0)
+    return results;
+  status = lua_status(co);
+  if (status != LUA_OK && status != LUA_YIELD)
+    status = close_failed(L, lock, co);
+  if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
+static int co_wrap(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  new_coroutine(L);
+  lua_pushcclosure(L, wrapped, 2);
+  return 1;
+}
+
+/* Would the original close it; else it raises, and nothing has run. */
+static int can_close(lua_State *L, lua_State *co) {
+  lua_Debug ar;
+  if (co == NULL || co == L)
+    return 0;
+  return lua_status(co) != LUA_OK || !lua_getstack(co, 0, &ar);
+}
+
+/* Upvalues: the lock, the original function, which differs among the releases of Lua. */
+static int co_close(lua_State *L) {
+  lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(2));
+  ro_Lock *lock = lock_upvalue(L);
+  lua_State *co = lua_tothread(L, 1);
+  int results;
+  Place here;
+  if (!can_close(L, co))
+    return original(L);
+  here = run(lock, L, co);
+  results = original(L);
+  run_again(lock, here);
+  return results;
+}
+
+/* Is the function on top one in C without upvalues, so that it can be called as such. */
+static int is_plain(lua_State *L) {
+  if (lua_tocfunction(L, -1) == NULL)
+    return 0;
+  if (lua_getupvalue(L, -1, 1) == NULL)
+    return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+void ro_open_coroutine(lua_State *L, ro_Lock *lock) {
+  static const luaL_Reg functions[] = {
+      {"create", co_create}, {"resume", co_resume}, {"wrap", co_wrap}, {NULL, NULL}};
+  luaL_checkstack(L, 6, NULL);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_COLIBNAME) == LUA_TTABLE) {
+    lua_pushlightuserdata(L, lock);
+    luaL_setfuncs(L, functions, 1);
+    lua_pushlightuserdata(L, lock);
+    if (lua_getfield(L, -2, "close") == LUA_TFUNCTION && is_plain(L)) {
+      lua_pushcclosure(L, co_close, 2);
+      lua_setfield(L, -2, "close");
+    } else
+      lua_pop(L, 2);
+  }
+  lua_pop(L, 2);
+}

@@ -1,0 +1,211 @@
+#include "lock/hook.h"
+
+#include <stddef.h>
+#include <time.h>
+
+#include <lauxlib.h>
+
+/* What one VM instruction takes under a count hook, roughly, in nanoseconds. */
+#define INSTRUCTION 16
+
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+/*
+** The coroutine to arm. One that was only noted may have yielded or ended since; then the
+** main one is the best guess.
+*/
+static lua_State *to_arm(const ro_Lock *lock) {
+  lua_State *L = lock->running;
+  lua_Debug ar;
+  if (L == NULL || L == lock->main || L != lock->noted)
+    return L;
+  return lua_status(L) == LUA_OK && lua_getstack(L, 0, &ar) ? L : lock->main;
+}
+
+int ro_hook_arm(ro_Lock *lock, int instructions) {
+  lua_State *L = to_arm(lock);
+  if (L == NULL || !atomic_load_explicit(&lock->interrupt, memory_order_relaxed))
+    return 0;
+  if (lua_gethook(L) == on_hook)
+    return 1; /* waiting to fire, or inherited: will fire as well */
+  if (lock->armed != NULL && lock->armed != L)
+    ro_hook_disarm(lock);
+  lock->user.hook = lua_gethook(L);
+  lock->user.mask = lua_gethookmask(L);
+  lock->user.count = lua_gethookcount(L);
+  lock->armed = L;
+  lock->armed_count = lock->user.mask == 0 ? instructions : 1;
+  lua_sethook(L, on_hook, lock->user.mask | LUA_MASKCOUNT, lock->armed_count);
+  return 1;
+}
+
+/*
+** What to put back on the armed coroutine. Our handler may have come in the middle of a
+** lua_sethook of the program's or of another handler (Ctrl-C of lua.c): then the hook
+** is ours and the rest is theirs.
+*/
+static ro_UserHook saved_hook(const ro_Lock *lock, lua_State *L) {
+  ro_UserHook user = {lock->user.hook, lock->user.mask, lock->user.count};
+  int mask = lua_gethookmask(L);
+  int count = lua_gethookcount(L);
+  if (mask != (user.mask | LUA_MASKCOUNT)) {
+    user.mask = mask;
+    if (count != lock->armed_count || user.count == 0)
+      user.count = count;
+  }
+  return user;
+}
+
+void ro_hook_disarm(ro_Lock *lock) {
+  lua_State *L = lock->armed;
+  if (L == NULL)
+    return;
+  if (lua_gethook(L) == on_hook) {
+    ro_UserHook user = saved_hook(lock, L);
+    lua_sethook(L, user.hook, user.mask, user.count);
+    lock->inherited = user;
+  }
+  lock->armed = NULL;
+}
+
+void ro_hook_follow(ro_Lock *lock, int instructions) {
+  if (!lock->active)
+    return;
+  do { /* again if the interruption was wanted while the handler was told to keep away */
+    ro_slot_release(lock->slot);
+    if (lock->armed != lock->running)
+      ro_hook_disarm(lock);
+    ro_hook_arm(lock, instructions);
+    ro_slot_hold(lock->slot);
+  } while (lock->running != NULL && atomic_load(&lock->interrupt) && lock->armed == NULL &&
+           lua_gethook(lock->running) != on_hook);
+}
+
+int ro_hook_tracked(const ro_Lock *lock, lua_State *L) {
+  return lock->running == L && L != lock->noted;
+}
+
+void ro_hook_note(ro_Lock *lock, lua_State *L) {
+  if (lock->active && lock->holder != &lock->program) {
+    ro_hook_run(lock, lock->holder->base); /* which is alive; the note is the program's */
+    return;
+  }
+  if (L != lock->main) {
+    ro_hook_run(lock, lock->main); /* before the last one noted may be collected */
+    lua_pushthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &lock->noted);
+    lock->noted = L;
+  }
+  ro_hook_run(lock, L);
+}
+
+/* The user's hook of a coroutine that was born with ours. */
+static ro_UserHook inherited_hook(const ro_Lock *lock, lua_State *L) {
+  ro_UserHook user = lock->inherited;
+  int mask = lua_gethookmask(L) & ~LUA_MASKCOUNT;
+  user.mask = mask | (user.mask & LUA_MASKCOUNT);
+  return user;
+}
+
+void ro_hook_born(ro_Lock *lock, lua_State *L, lua_State *born) {
+  if (lua_gethook(born) != on_hook)
+    return;
+  if (lock->armed == L) {
+    ro_UserHook user = saved_hook(lock, L);
+    lua_sethook(born, user.hook, user.mask, user.count);
+  } else if (lua_gethook(L) != on_hook) /* it has fired since */
+    lua_sethook(born, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L));
+}
+
+/* Takes our hook off the coroutine it has fired on; returns the user's. */
+static ro_UserHook take_off(ro_Lock *lock, lua_State *L) {
+  ro_UserHook user;
+  if (lock->active)
+    ro_slot_release(lock->slot);
+  if (lock->armed == L) {
+    ro_hook_disarm(lock);
+    user = lock->inherited;
+  } else {
+    user = inherited_hook(lock, L);
+    lua_sethook(L, user.hook, user.mask, user.count);
+  }
+  if (lock->active)
+    ro_slot_hold(lock->slot);
+  return user;
+}
+
+static int64_t thread_time(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (int64_t)t.tv_sec * RO_SECOND + t.tv_nsec;
+}
+
+/*
+** Is the user's count hook due. Setting a hook restarts its count, so that one with a large
+** count would never fire while interruptions come faster; how many instructions have gone by is
+** estimated from the time of the processor.
+*/
+static int count_is_due(ro_Lock *lock, lua_State *L, const ro_UserHook *user) {
+  int64_t now, past, period = (int64_t)user->count * INSTRUCTION;
+  if (user->count <= 1)
+    return 1;
+  now = thread_time();
+  past = lock->tally_of == L ? now - lock->tally_since : 0;
+  if (lock->tally_of != L || past >= period) /* it has fired by itself meanwhile */
+    lock->tally = 0;
+  else
+    lock->tally += past;
+  lock->tally_of = L;
+  lock->tally_since = now;
+  if (lock->tally < period)
+    return 0;
+  lock->tally = 0;
+  return 1;
+}
+
+/* Did the user's hook want the event that ours was called with. */
+static int user_wants(ro_Lock *lock, lua_State *L, const ro_UserHook *user, int event) {
+  switch (event) {
+  case LUA_HOOKCALL:
+  case LUA_HOOKTAILCALL:
+    return user->mask & LUA_MASKCALL;
+  case LUA_HOOKRET:
+    return user->mask & LUA_MASKRET;
+  case LUA_HOOKLINE:
+    return user->mask & LUA_MASKLINE;
+  default:
+    return (user->mask & LUA_MASKCOUNT) && count_is_due(lock, L, user);
+  }
+}
+
+/* The user's hook of L, which may be armed again. */
+static lua_Hook users_hook(const ro_Lock *lock, lua_State *L) {
+  lua_Hook hook = lua_gethook(L);
+  return hook == on_hook && lock->armed == L ? lock->user.hook : hook;
+}
+
+/*
+** Ends what a library thread computes. The first error may be caught, so that things can be
+** put in order; a thread that is interrupted again gets one at every instruction.
+*/
+static void raise_closing(ro_Lock *lock, lua_State *L) {
+  if (lock->holder->raised) {
+    atomic_store(&lock->interrupt, 1);
+    ro_hook_follow(lock, 1);
+  }
+  lock->holder->raised = 1;
+  luaL_error(L, "the Lua state is closing");
+}
+
+/* The hook: the place between two VM instructions where another thread may have the lock. */
+static void on_hook(lua_State *L, lua_Debug *ar) {
+  ro_Lock *lock = ro_lock_of(L);
+  ro_UserHook user = take_off(lock, L);
+  int wanted = user.hook != NULL && user_wants(lock, L, &user, ar->event);
+  if (lock->active && atomic_load(&lock->interrupt))
+    ro_turn_yield(lock);
+  if (atomic_load(&lock->closing) && lock->active && lock->holder != &lock->program)
+    raise_closing(lock, L);
+  if (wanted && users_hook(lock, L) == user.hook) /* the other threads have left it alone */
+    user.hook(L, ar);
+}

@@ -1,0 +1,48 @@
+/*
+** Interrupting the coroutine that the holder of a lock runs, between two of its VM
+** instructions. All of these run on the holder's native thread: lua_sethook may be called in
+** a signal handler of the thread that runs the coroutine, and nowhere else while it runs.
+*/
+#ifndef RO_LOCK_HOOK_H
+#define RO_LOCK_HOOK_H
+
+#include "lock/state.h"
+
+/*
+** Arms the running coroutine, if an interruption is wanted, so that it is interrupted after
+** `instructions` of the VM (at the next one if the user has a hook of their own). For the signal
+** handler, and for the holder while no handler can interfere. Returns whether the hook is set.
+*/
+int ro_hook_arm(ro_Lock *lock, int instructions);
+
+/* Puts the user's hook back where ours is still set. No handler may interfere: the slot is released. */
+void ro_hook_disarm(ro_Lock *lock);
+
+/*
+** After the running coroutine has changed: takes the hook off the one left behind and arms
+** the new one, if an interruption is wanted, as ro_hook_arm does.
+*/
+void ro_hook_follow(ro_Lock *lock, int instructions);
+
+/* Says that the holder runs coroutine `L` now, which stays alive until it says something else. */
+static inline void ro_hook_run(ro_Lock *lock, lua_State *L) {
+  lock->running = L;
+  atomic_signal_fence(memory_order_seq_cst);
+  if (__builtin_expect(atomic_load_explicit(&lock->interrupt, memory_order_relaxed), 0))
+    ro_hook_follow(lock, 1);
+}
+
+/* Is the coroutine L known to be running, and kept alive by others than the note. */
+int ro_hook_tracked(const ro_Lock *lock, lua_State *L);
+
+/*
+** Notes that L runs although nobody has told: it was resumed by another than the tracking
+** functions. Keeps it alive until the next is noted, or falls back on the coroutine that a library thread has
+** entered with. Needs two free stack slots. [-0, +0, -]
+*/
+void ro_hook_note(ro_Lock *lock, lua_State *L);
+
+/* A new coroutine gets the user's hook instead of ours, if it has inherited that from `L`. */
+void ro_hook_born(ro_Lock *lock, lua_State *L, lua_State *born);
+
+#endif

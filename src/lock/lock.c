@@ -1,0 +1,373 @@
+/*
+** The lock of a state: its making, its end, what a fork does to it, and the threads that use it.
+*/
+#include "lock/lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "lock/hook.h"
+#include "lock/state.h"
+
+#define STACK_SIZE ((size_t)(sizeof(void *) > 4 ? 4 : 1) << 20)
+
+/* Addresses that serve as keys of the registry. */
+static const char lock_key = 0;
+static const char limits_key = 0;
+
+/* The library threads, of several locks, that the calling native thread has registered as. */
+static _Thread_local ro_Thread *mine;
+
+/* ---- fork ---- */
+
+static void forget_own(const ro_Lock *lock) {
+  ro_Thread **link = &mine;
+  while (*link != NULL)
+    if ((*link)->lock == lock)
+      *link = (*link)->mine;
+    else
+      link = &(*link)->mine;
+}
+
+/*
+** In the child there is a single thread, whichever it was: the program. The others' memory
+** is given back when the state closes.
+*/
+static void in_child(ro_ForkNode *node) {
+  ro_Lock *lock = (ro_Lock *)((char *)node - offsetof(ro_Lock, fork));
+  int held;
+  ro_signal_in_child();
+  pthread_mutex_init(&lock->mutex, NULL);
+  ro_turn_init(&lock->program.turn);
+  if (!lock->active)
+    return;
+  held = pthread_equal(atomic_load(&lock->slot->holder), pthread_self());
+  ro_slot_release(lock->slot);
+  if (held)
+    ro_hook_disarm(lock);
+  else
+    lock->running = lock->main;
+  for (ro_Thread *t = lock->threads; t != NULL; t = t->next) {
+    t->orphan = 1;
+    ro_wait_forget(t);
+  }
+  forget_own(lock);
+  lock->holder = lock->first = lock->last = NULL;
+  atomic_store(&lock->waiting, 0);
+  atomic_store(&lock->interrupt, 0);
+  atomic_store(&lock->closing, 0);
+  lock->program.granted = lock->program.raised = 0;
+  lock->active = 0;
+}
+
+/* ---- the lock itself ---- */
+
+static void unlink_thread(ro_Thread *t) {
+  ro_Lock *lock = t->lock;
+  if (t->previous != NULL)
+    t->previous->next = t->next;
+  else
+    lock->threads = t->next;
+  if (t->next != NULL)
+    t->next->previous = t->previous;
+}
+
+static void free_thread(ro_Thread *t) {
+  ro_wait_forget(t);
+  if (!t->orphan) /* else others may have waited for it when the process forked */
+    pthread_cond_destroy(&t->turn);
+  free(t);
+}
+
+/*
+** The state closes. Finalizers that run later may still wait inside the library: they find
+** the lock inactive for good.
+*/
+static int lock_gc(lua_State *L) {
+  ro_Lock *lock = lua_touserdata(L, 1);
+  ro_Slot *slot = lock->slot;
+  if (slot != NULL) {
+    ro_slot_release(slot);
+    ro_hook_disarm(lock);
+    ro_slot_free(slot);
+  }
+  lock->slot = NULL;
+  lock->active = 0;
+  atomic_store(&lock->closing, 1);
+  ro_atfork_remove(&lock->fork);
+  while (lock->threads != NULL) {
+    ro_Thread *t = lock->threads;
+    unlink_thread(t);
+    free_thread(t);
+  }
+  pthread_cond_destroy(&lock->program.turn);
+  pthread_mutex_destroy(&lock->mutex);
+  return 0;
+}
+
+static void init_thread(ro_Thread *t, ro_Lock *lock) {
+  t->lock = lock;
+  t->wake[0] = t->wake[1] = -1;
+}
+
+/* Acquires what the lock needs from the system. Returns 0 or an errno, and then has nothing. */
+static int init_lock(ro_Lock *lock) {
+  int e = ro_turn_init(&lock->program.turn);
+  if (e != 0)
+    return e;
+  e = pthread_mutex_init(&lock->mutex, NULL);
+  if (e != 0) {
+    pthread_cond_destroy(&lock->program.turn);
+    return e;
+  }
+  lock->fork.in_child = in_child;
+  e = ro_atfork_add(&lock->fork);
+  if (e != 0) {
+    pthread_mutex_destroy(&lock->mutex);
+    pthread_cond_destroy(&lock->program.turn);
+  }
+  return e;
+}
+
+static lua_State *main_of(lua_State *L) {
+  lua_State *main;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return main;
+}
+
+static ro_Lock *new_lock(lua_State *L) {
+  ro_Lock *lock = lua_newuserdatauv(L, sizeof *lock, 0);
+  int e;
+  memset(lock, 0, sizeof *lock);
+  init_thread(&lock->program, lock);
+  lock->program.preempt = 1;
+  lock->running = lock->main = main_of(L);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, lock_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushboolean(L, 0); /* a place for ro_hook_note, which must not need memory */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &lock->noted);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &lock_key);
+  e = init_lock(lock);
+  if (e != 0) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &lock_key);
+    luaL_error(L, "cannot make a lock: %s", strerror(e));
+  }
+  lua_setmetatable(L, -2);
+  lua_pop(L, 1);
+  return lock;
+}
+
+ro_Lock *ro_lock_of(lua_State *L) {
+  ro_Lock *lock;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &lock_key);
+  lock = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (lock != NULL)
+    return lock;
+  luaL_checkstack(L, 4, NULL);
+  return new_lock(L);
+}
+
+int ro_lock_wanted(const ro_Lock *lock) {
+  return atomic_load_explicit(&lock->waiting, memory_order_relaxed) > 0;
+}
+
+/* ---- activation ---- */
+
+/* The signal number in the module's table of limits. [-0, +0, v] */
+static int limits_signal(lua_State *L) {
+  lua_Integer signo;
+  int is_integer;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key) != LUA_TTABLE)
+    luaL_error(L, "the lock's module is not open");
+  lua_getfield(L, -1, "signal");
+  signo = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer)
+    luaL_error(L, "limits.signal: signal number expected, got %s", luaL_typename(L, -1));
+  if (signo < 1 || signo > INT_MAX || !ro_signal_usable((int)signo))
+    luaL_error(L, "limits.signal: %I is no signal that can be used", (LUAI_UACINT)signo);
+  lua_pop(L, 2);
+  return (int)signo;
+}
+
+int ro_lock_activate(lua_State *L) {
+  ro_Lock *lock = ro_lock_of(L);
+  int signo, e;
+  luaL_checkstack(L, 4, NULL);
+  signo = limits_signal(L);
+  if (atomic_load(&lock->closing))
+    return ECANCELED;
+  e = ro_signal_install(signo);
+  if (e != 0)
+    return e;
+  if (lock->slot == NULL && (lock->slot = ro_slot_new(lock)) == NULL)
+    return ENOMEM;
+  atomic_store(&lock->signal, signo);
+  if (lock->active)
+    return 0;
+  ro_signal_unblock(signo);
+  lock->program.signal = signo;
+  lock->program.target = ro_signal_self();
+  if (!ro_hook_tracked(lock, L))
+    ro_hook_note(lock, L);
+  lock->holder = &lock->program;
+  lock->active = 1;
+  ro_slot_hold(lock->slot);
+  return 0;
+}
+
+/* ---- threads ---- */
+
+int ro_thread_start(pthread_t *native, void *(*entry)(void *), void *argument) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+  pthread_attr_t attributes;
+  sigset_t none, before;
+  int e = pthread_attr_init(&attributes);
+  if (e != 0)
+    return e;
+  sigfillset(&none);
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+    sigdelset(&none, faults[i]);
+  e = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+  if (e == 0)
+    e = pthread_sigmask(SIG_SETMASK, &none, &before); /* which the new thread inherits */
+  if (e == 0) {
+    e = pthread_create(native, &attributes, entry, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+  }
+  pthread_attr_destroy(&attributes);
+  return e;
+}
+
+ro_Thread *ro_thread_self(ro_Lock *lock) {
+  ro_Thread *t = mine;
+  while (t != NULL && t->lock != lock)
+    t = t->mine;
+  return t != NULL ? t : &lock->program;
+}
+
+ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *context) {
+  ro_Thread *t = calloc(1, sizeof *t);
+  if (t == NULL)
+    return NULL;
+  init_thread(t, lock);
+  if (ro_turn_init(&t->turn) != 0) {
+    free(t);
+    return NULL;
+  }
+  t->observer = observer;
+  t->context = context;
+  t->mine = mine;
+  mine = t;
+  pthread_mutex_lock(&lock->mutex);
+  t->next = lock->threads;
+  if (t->next != NULL)
+    t->next->previous = t;
+  lock->threads = t;
+  pthread_mutex_unlock(&lock->mutex);
+  return t;
+}
+
+void ro_thread_end(ro_Thread *t) {
+  ro_Lock *lock = t->lock;
+  if (!t->orphan)
+    forget_own(lock);
+  pthread_mutex_lock(&lock->mutex);
+  unlink_thread(t);
+  pthread_mutex_unlock(&lock->mutex);
+  free_thread(t);
+}
+
+int ro_lock_enter(ro_Thread *t, lua_State *L, int preempt) {
+  if (t->orphan)
+    return -1;
+  t->running = t->base = L;
+  t->preempt = preempt;
+  return ro_turn_take(t, 1);
+}
+
+void ro_lock_leave(ro_Thread *t) {
+  if (t->orphan)
+    return;
+  ro_turn_give(t->lock);
+  t->running = t->base = NULL;
+}
+
+void ro_lock_close(ro_Lock *lock) {
+  atomic_store(&lock->closing, 1);
+  if (!lock->active)
+    return;
+  pthread_mutex_lock(&lock->mutex);
+  for (ro_Thread *t = lock->threads; t != NULL; t = t->next) {
+    pthread_cond_signal(&t->turn);
+    ro_wait_wake(t);
+  }
+  pthread_mutex_unlock(&lock->mutex);
+}
+
+void ro_wait_begin(ro_Lock *lock) {
+  ro_Thread *t;
+  if (!lock->active)
+    return;
+  t = lock->holder;
+  if (t->observer != NULL)
+    t->observer(t->context, 1);
+  ro_turn_give(lock);
+}
+
+void ro_wait_end(ro_Lock *lock) {
+  ro_Thread *t;
+  if (!lock->active)
+    return;
+  t = ro_thread_self(lock);
+  if (t->observer != NULL)
+    t->observer(t->context, 0);
+  ro_turn_take(t, 0);
+}
+
+/* ---- the module ---- */
+
+/* Makes sure of the table `limits` in the module table on top, and keeps it at hand. [-0, +0, m] */
+static void open_limits(lua_State *L) {
+  if (lua_getfield(L, -1, "limits") != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "limits");
+  }
+  if (lua_getfield(L, -1, "frame") == LUA_TNIL) {
+    lua_pushinteger(L, (lua_Integer)1 << 30);
+    lua_setfield(L, -3, "frame");
+  }
+  if (lua_getfield(L, -2, "signal") == LUA_TNIL) {
+    lua_pushinteger(L, SIGURG);
+    lua_setfield(L, -4, "signal");
+  }
+  lua_pop(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key);
+}
+
+void ro_open_lock(lua_State *L) {
+  ro_Lock *lock;
+  luaL_checkstack(L, 10, NULL);
+  lock = ro_lock_of(L);
+  if (!ro_hook_tracked(lock, L))
+    ro_hook_note(lock, L);
+  open_limits(L);
+  ro_open_wait(L);
+  if (!lock->opened)
+    ro_open_coroutine(L, lock);
+  lock->opened = 1;
+}

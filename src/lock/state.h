@@ -1,0 +1,127 @@
+/*
+** What the files of the lock share. The fields of ro_Lock fall into three groups: those that
+** the mutex guards, those that belong to the holder, and those of the holder that the signal
+** handler reads and writes too, on the holder's own native thread (see hook.h).
+*/
+#ifndef RO_LOCK_STATE_H
+#define RO_LOCK_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <lua.h>
+
+#include "base/atfork.h"
+#include "base/clock.h"
+#include "lock/lock.h"
+#include "lock/signal.h"
+
+/* How long a thread may run Lua while another library thread, or the program behind one, waits. */
+#define RO_SLICE (INT64_C(5) * RO_SECOND / 1000)
+
+/*
+** How many VM instructions a thread runs before it is interrupted, when another has asked for that
+** before it began: so that it gets on even if requests come all the time.
+*/
+#define RO_LEAST_TURN 300
+
+/* The longest pause between two signals to a holder that has not answered the last. */
+#define RO_PAUSE_MOST (INT64_C(100) * RO_SECOND / 1000)
+
+struct ro_Thread {
+  ro_Lock *lock;
+  ro_Thread *next, *previous; /* all library threads of the lock (mutex) */
+  ro_Thread *mine;            /* further ones of the same native thread, of other locks */
+  ro_Thread *behind;          /* the next in the queue of those who wait (mutex) */
+  pthread_cond_t turn;        /* with the mutex: granted, or look again when to interrupt */
+  int granted;                /* the lock was handed to this thread (mutex) */
+  int orphan;                 /* left behind by a fork: its native thread may not enter */
+  int entering;               /* waits in ro_lock_enter, so that closing refuses it (mutex) */
+  int preempt;                /* interrupts the holder when its slice is over */
+  int signal;                 /* the signal this thread has unblocked */
+  int raised;                 /* it was told by an error that the state is closing */
+  ro_Target target;           /* the native thread that took the lock last (mutex) */
+  lua_State *base;            /* the coroutine it entered with; the library's threads only */
+  lua_State *running;         /* its running coroutine, while another holds the lock */
+  ro_WaitObserver observer;
+  void *context;
+  int wake[2]; /* readable at [0] once ro_wait_poll is to return; -1 until needed (mutex) */
+};
+
+/* The user's hook of a coroutine that has ours for the moment. */
+typedef struct ro_UserHook {
+  lua_Hook hook;
+  int mask;
+  int count;
+} ro_UserHook;
+
+struct ro_Lock {
+  /* guarded by the mutex */
+  pthread_mutex_t mutex;
+  ro_Thread *holder; /* NULL: free, and then nobody waits */
+  ro_Thread *first, *last;
+  ro_Thread *threads;
+  unsigned turns; /* grows with every hand-over */
+  _Atomic int waiting;
+
+  /* of the holder; `active` changes while there is a single thread only */
+  ro_ForkNode fork;
+  int active;
+  atomic_int closing;
+  int opened; /* the coroutine functions are in place */
+  _Atomic int signal; /* what limits.signal was at the last activation */
+  ro_Thread program;
+  lua_State *main;
+  lua_State *noted; /* the value at the registry's key `&lock->noted`, which keeps it alive; or NULL */
+
+  /* shared with the signal handler on the holder's native thread */
+  ro_Slot *slot;                /* tells the handler whether its thread holds this lock */
+  atomic_int interrupt;         /* a waiter wants the holder to be interrupted now */
+  lua_State *volatile running;  /* the coroutine that the holder runs, as far as is known */
+  lua_State *volatile armed;    /* the coroutine that has our hook, or NULL */
+  volatile int armed_count;     /* the count it was armed with */
+  volatile ro_UserHook user;    /* of `armed` */
+  ro_UserHook inherited;        /* the last one that was put back, for coroutines that inherited ours */
+  lua_State *tally_of;          /* for count hooks, see hook.c; never followed, only compared */
+  int64_t tally_since, tally;
+};
+
+/* The ro_Thread of the calling native thread: one of the library's, or the program's. */
+ro_Thread *ro_thread_self(ro_Lock *lock);
+
+/* Makes `turn` of a thread, on the monotonic clock. Returns 0 or an errno. */
+int ro_turn_init(pthread_cond_t *turn);
+
+/* ---- turn.c: who has the lock ---- */
+
+/*
+** Waits for the lock and takes it for `self`. Returns 0; or -1 when the state is closing and
+** `entering` is true.
+*/
+int ro_turn_take(ro_Thread *self, int entering);
+
+/* Gives the lock to the first who waits, or to nobody. */
+void ro_turn_give(ro_Lock *lock);
+
+/* Lets those who may interrupt go first, if there are any, and waits for the lock again. */
+void ro_turn_yield(ro_Lock *lock);
+
+/* ---- coroutine.c ---- */
+
+/* Puts the tracking coroutine functions into the table `coroutine`. [-0, +0, m] */
+void ro_open_coroutine(lua_State *L, ro_Lock *lock);
+
+/* ---- wait.c ---- */
+
+/* Wakes a thread out of ro_wait_poll. With the mutex held. */
+void ro_wait_wake(ro_Thread *thread);
+
+/* Closes the descriptors that waking takes. */
+void ro_wait_forget(ro_Thread *thread);
+
+/* Adds sleep, poll and wait_child to the table on top. [-0, +0, m] */
+void ro_open_wait(lua_State *L);
+
+#endif
