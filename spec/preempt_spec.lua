@@ -660,6 +660,7 @@ describe("waiting inside the library", function()
         local start = wait.now()
         local none = remoteobj.poll(fds, 0.2)
         local waited = wait.now() - start
+        link:send "again"
         local ready = remoteobj.poll(fds)
         local readable = fds[link.input].revents.IN
         link:receive()
@@ -668,7 +669,7 @@ describe("waiting inside the library", function()
       for i = 1, 50 do
         assert.equal(i, proxy:add())
       end
-      remoteobj.sleep(0.3)
+      assert.equal("again", server:receive())
       assert.equal(51, proxy:add())
       server:send "go"
       assert.same({ 0, 1, true, true, 51 }, { server:result() })
