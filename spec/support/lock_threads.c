@@ -250,7 +250,8 @@ static int l_interrupt_on(lua_State *L) {
   return 0;
 }
 
-/* state(script): runs it in a state of its own, with this module loaded, and closes that; its result as a string */
+/* state(script): runs it in a state of its own that has this module, and closes that; its result as a string
+ */
 static int open_module(lua_State *L);
 static int l_state(lua_State *L) {
   size_t size;

@@ -94,7 +94,8 @@ static int co_create(lua_State *L) {
   return 1;
 }
 
-/* Closes the pending variables of a coroutine that has failed; its error value, perhaps a new one, goes to L. */
+/* Closes the pending variables of a coroutine that has failed; its error value, perhaps a new one, goes to L.
+ */
 static int close_failed(lua_State *L, ro_Lock *lock, lua_State *co) {
   Place here = run(lock, L, co);
 #if LUA_VERSION_RELEASE_NUM >= 50406

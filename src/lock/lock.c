@@ -13,14 +13,14 @@
 
 #include <lauxlib.h>
 
+#include "base/limits.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 
 #define STACK_SIZE ((size_t)(sizeof(void *) > 4 ? 4 : 1) << 20)
 
-/* Addresses that serve as keys of the registry. */
+/* Its address is a key of the registry. */
 static const char lock_key = 0;
-static const char limits_key = 0;
 
 /* The library threads, of several locks, that the calling native thread has registered as. */
 static _Thread_local ro_Thread *mine;
@@ -63,7 +63,8 @@ static void in_child(ro_ForkNode *node) {
   atomic_store(&lock->waiting, 0);
   atomic_store(&lock->interrupt, 0);
   atomic_store(&lock->closing, 0);
-  lock->program.granted = lock->program.raised = 0;
+  ro_wait_forget(&lock->program);
+  lock->program.granted = lock->program.raised = lock->program.woken = 0;
   lock->active = 0;
 }
 
@@ -107,6 +108,7 @@ static int lock_gc(lua_State *L) {
     unlink_thread(t);
     free_thread(t);
   }
+  ro_wait_forget(&lock->program);
   pthread_cond_destroy(&lock->program.turn);
   pthread_mutex_destroy(&lock->mutex);
   return 0;
@@ -190,8 +192,7 @@ int ro_lock_wanted(const ro_Lock *lock) {
 static int limits_signal(lua_State *L) {
   lua_Integer signo;
   int is_integer;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key) != LUA_TTABLE)
-    luaL_error(L, "the lock's module is not open");
+  ro_push_limits(L);
   lua_getfield(L, -1, "signal");
   signo = lua_tointegerx(L, -1, &is_integer);
   if (!is_integer)
@@ -339,24 +340,15 @@ void ro_wait_end(ro_Lock *lock) {
 
 /* ---- the module ---- */
 
-/* Makes sure of the table `limits` in the module table on top, and keeps it at hand. [-0, +0, m] */
+/* Adds `limits` to the module table on top, with its field `signal`. [-0, +0, m] */
 static void open_limits(lua_State *L) {
-  if (lua_getfield(L, -1, "limits") != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "limits");
-  }
-  if (lua_getfield(L, -1, "frame") == LUA_TNIL) {
-    lua_pushinteger(L, (lua_Integer)1 << 30);
-    lua_setfield(L, -3, "frame");
-  }
-  if (lua_getfield(L, -2, "signal") == LUA_TNIL) {
+  ro_push_limits(L);
+  if (lua_getfield(L, -1, "signal") == LUA_TNIL) {
     lua_pushinteger(L, SIGURG);
-    lua_setfield(L, -4, "signal");
+    lua_setfield(L, -3, "signal");
   }
-  lua_pop(L, 2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key);
+  lua_pop(L, 1);
+  lua_setfield(L, -2, "limits");
 }
 
 void ro_open_lock(lua_State *L) {
@@ -367,6 +359,7 @@ void ro_open_lock(lua_State *L) {
     ro_hook_note(lock, L);
   open_limits(L);
   ro_open_wait(L);
+  ro_open_blocking(L);
   if (!lock->opened)
     ro_open_coroutine(L, lock);
   lock->opened = 1;

@@ -96,7 +96,10 @@ void ro_wait_end(ro_Lock *lock);
 */
 int ro_wait_poll(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
 
-/* The same, but what would be raised is pushed and -1 returned, for callers with something to undo. [-0, +(0|1), -] */
+/*
+** The same, but what would be raised is pushed and -1 returned, for callers with something to
+** undo. Needs four free stack slots. [-0, +(0|1), -]
+*/
 int ro_wait_poll_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
 
 /* The thread that holds the lock now: the caller's own. [-0, +0, -] */
@@ -116,17 +119,19 @@ void ro_wait_interrupted(lua_State *L);
 
 /*
 ** Waits until child `pid` can be waited for (as waitpid: -1 any, 0 and below -1 groups) with
-** the wait options `options` (WUNTRACED, WCONTINUED), and leaves it to be waited for. Returns 0, or an errno
-** (ECHILD: no such child). [-0, +0, v]
+** the wait options `options` (WUNTRACED, WCONTINUED), and leaves it to be waited for. Returns 0,
+** or an errno: ECHILD where there is no such child; EINTR, only if `interruptible`, after a
+** signal that is not ours, when its hooks have run. [-0, +0, v]
 */
-int ro_wait_child(lua_State *L, int pid, int options);
+int ro_wait_child(lua_State *L, int pid, int options, int interruptible);
 
 /* Does any thread want the lock now. Cheap; may be called without the lock. */
 int ro_lock_wanted(const ro_Lock *lock);
 
 /*
-** Adds sleep, poll, wait_child and limits (with its field signal) to the module table on top of the
-** stack, and puts coroutine functions into place that keep track of the running one. [-0, +0, v]
+** Adds sleep, poll, limits (with its field signal) and blocking (what remoteobj.patch is made
+** of) to the module table on top of the stack, and puts coroutine functions into place that
+** keep track of the running one. [-0, +0, v]
 */
 void ro_open_lock(lua_State *L);
 

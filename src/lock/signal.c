@@ -80,7 +80,8 @@ static int arm_slots(void) {
 
 /* ---- the handler ---- */
 
-/* What to do with signals that are not ours. Never freed, since a handler may be reading it; equal ones are shared. */
+/* What to do with signals that are not ours. Never freed, since a handler may be reading it; equal ones are
+ * shared. */
 typedef struct Previous {
   struct Previous *next;
   struct sigaction action;
@@ -89,6 +90,11 @@ typedef struct Previous {
 static Previous *known; /* guarded by the mutex */
 static _Atomic(const Previous *) previous[SIGNALS];
 static RO_HANDLER_TLS _Thread_local volatile sig_atomic_t passing_on;
+static RO_HANDLER_TLS _Thread_local volatile unsigned arrived;
+
+unsigned ro_signal_arrived(void) {
+  return arrived;
+}
 
 /* Stands for the previous action where there is none: the default one. */
 static void take_default_action(int signo) {
@@ -143,7 +149,9 @@ static int is_ours(const siginfo_t *info, int armed) {
 static void on_signal(int signo, siginfo_t *info, void *context) {
   int saved = errno;
   int armed = arm_slots();
-  if (!is_ours(info, armed) && !passing_on) {
+  if (is_ours(info, armed))
+    arrived++;
+  else if (!passing_on) {
     passing_on = 1;
     pass_on(signo, info, context);
     passing_on = 0;
@@ -171,7 +179,8 @@ int ro_signal_usable(int signo) {
   }
 }
 
-/* The shared description of `action`, made if there is none; NULL when memory is short. With the mutex held. */
+/* The shared description of `action`, made if there is none; NULL when memory is short. With the mutex held.
+ */
 static const Previous *describe(const struct sigaction *action) {
   Previous *p;
   for (p = known; p != NULL; p = p->next)

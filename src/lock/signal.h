@@ -55,6 +55,10 @@ int ro_signal_install(int signal);
 /* Installs the handler if it is not and sends the signal. Returns 0 or an errno. */
 int ro_signal_send(int signal, const ro_Target *target);
 
+/* How many of our signals the calling thread has received: what tells an interruption of theirs from one of
+ * ours. */
+unsigned ro_signal_arrived(void);
+
 /* Lets the calling native thread receive the signal. */
 void ro_signal_unblock(int signal);
 

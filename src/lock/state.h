@@ -41,6 +41,7 @@ struct ro_Thread {
   int entering;               /* waits in ro_lock_enter, so that closing refuses it (mutex) */
   int preempt;                /* interrupts the holder when its slice is over */
   int signal;                 /* the signal this thread has unblocked */
+  int woken;                  /* its wait is to end early */
   int raised;                 /* it was told by an error that the state is closing */
   ro_Target target;           /* the native thread that took the lock last (mutex) */
   lua_State *base;            /* the coroutine it entered with; the library's threads only */
@@ -70,21 +71,21 @@ struct ro_Lock {
   ro_ForkNode fork;
   int active;
   atomic_int closing;
-  int opened; /* the coroutine functions are in place */
+  int opened;         /* the coroutine functions are in place */
   _Atomic int signal; /* what limits.signal was at the last activation */
   ro_Thread program;
   lua_State *main;
   lua_State *noted; /* the value at the registry's key `&lock->noted`, which keeps it alive; or NULL */
 
   /* shared with the signal handler on the holder's native thread */
-  ro_Slot *slot;                /* tells the handler whether its thread holds this lock */
-  atomic_int interrupt;         /* a waiter wants the holder to be interrupted now */
-  lua_State *volatile running;  /* the coroutine that the holder runs, as far as is known */
-  lua_State *volatile armed;    /* the coroutine that has our hook, or NULL */
-  volatile int armed_count;     /* the count it was armed with */
-  volatile ro_UserHook user;    /* of `armed` */
-  ro_UserHook inherited;        /* the last one that was put back, for coroutines that inherited ours */
-  lua_State *tally_of;          /* for count hooks, see hook.c; never followed, only compared */
+  ro_Slot *slot;               /* tells the handler whether its thread holds this lock */
+  atomic_int interrupt;        /* a waiter wants the holder to be interrupted now */
+  lua_State *volatile running; /* the coroutine that the holder runs, as far as is known */
+  lua_State *volatile armed;   /* the coroutine that has our hook, or NULL */
+  volatile int armed_count;    /* the count it was armed with */
+  volatile ro_UserHook user;   /* of `armed` */
+  ro_UserHook inherited;       /* the last one that was put back, for coroutines that inherited ours */
+  lua_State *tally_of;         /* for count hooks, see hook.c; never followed, only compared */
   int64_t tally_since, tally;
 };
 
@@ -115,13 +116,43 @@ void ro_open_coroutine(lua_State *L, ro_Lock *lock);
 
 /* ---- wait.c ---- */
 
+#define RO_WAIT_STACK 4 /* free slots of the Lua stack that a wait takes */
+
+enum { RO_WAIT_INTERRUPTIBLE = 1, RO_WAIT_WAKEABLE = 2 }; /* flags */
+enum { RO_WAIT_FAILED = -1, RO_WAIT_INTERRUPTED = -2 };   /* results below 0 */
+
+/*
+** The one wait of the library. Returns the number of ready descriptors; 0 at the deadline, or when woken
+** if RO_WAIT_WAKEABLE; RO_WAIT_INTERRUPTED, if RO_WAIT_INTERRUPTIBLE, after a signal that is not ours, when
+*its
+** hooks have run; RO_WAIT_FAILED with an error value on the stack. Needs RO_WAIT_STACK slots. [-0, +(0|1), -]
+*/
+int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline, int flags);
+
+/* Such a wait for those who promise EINTR to their callers: RO_WAIT_INTERRUPTED may come. [-0, +0, v] */
+int ro_wait_interruptible(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
+
+/*
+** Reads poll's table at `index` into a userdata that it pushes, after a list of the table's
+** entries. Sets `count`. [-0, +2, v]
+*/
+struct pollfd *ro_poll_check(lua_State *L, int index, nfds_t *count);
+
+/* The calling thread, which has the lock, so that the holder is the caller. */
+ro_Thread *ro_wait_self(ro_Lock *lock);
+
 /* Wakes a thread out of ro_wait_poll. With the mutex held. */
 void ro_wait_wake(ro_Thread *thread);
 
 /* Closes the descriptors that waking takes. */
 void ro_wait_forget(ro_Thread *thread);
 
-/* Adds sleep, poll and wait_child to the table on top. [-0, +0, m] */
+/* Adds sleep and poll to the table on top. [-0, +0, m] */
 void ro_open_wait(lua_State *L);
+
+/* ---- blocking.c ---- */
+
+/* Adds the table `blocking` to the table on top: what remoteobj.patch is made of. [-0, +0, m] */
+void ro_open_blocking(lua_State *L);
 
 #endif

@@ -99,7 +99,8 @@ static void wait_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
   }
 }
 
-/* Waits in the queue until the lock is granted, and interrupts the holder when it is time to. With the mutex held. */
+/* Waits in the queue until the lock is granted, and interrupts the holder when it is time to. With the mutex
+ * held. */
 static int wait_turn(ro_Lock *lock, ro_Thread *self) {
   int64_t due = interrupt_time(lock, self), pause = RO_SLICE;
   unsigned turns = lock->turns;
@@ -128,7 +129,8 @@ static int wait_turn(ro_Lock *lock, ro_Thread *self) {
 static void resume_running(ro_Lock *lock, ro_Thread *self) {
   lock->running = self->running;
   ro_slot_hold(lock->slot);
-  if (atomic_load(&lock->interrupt)) /* asked for while the handler could not tell that this thread is the holder */
+  if (atomic_load(
+          &lock->interrupt)) /* asked for while the handler could not tell that this thread is the holder */
     ro_hook_follow(lock, RO_LEAST_TURN);
 }
 
