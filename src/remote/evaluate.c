@@ -80,6 +80,8 @@ static int read_answer(lua_State *L, const ro_Proxy *proxy, const ro_Pending *an
   ro_Decoder *d;
   int count = 0;
   if (answer->kind == RO_FRAME_FAILURE) {
+    if (size == 0)
+      return luaL_error(L, "not enough memory in the listener");
     ro_failure_decode(L, data, size, &rules);
     return lua_error(L);
   }

@@ -1,0 +1,252 @@
+#include "remote/listener.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "remote/seats.h"
+#include "remote/serve.h"
+
+#define METATABLE "remoteobj.listener"
+
+/* How long a listener that stops waits for its clients to take their last answers. */
+#define FAREWELL (10 * RO_SECOND)
+
+/* ---- its end ---- */
+
+int ro_request_is_expired(const ro_Request *request) {
+  return !request->ended && request->head.kind == RO_FRAME_REQUEST && request->head.deadline != RO_NEVER &&
+         request->head.deadline <= ro_now();
+}
+
+void ro_listener_take_leave(ro_Listener *listener) {
+  int well = ro_hub_flush(&listener->hub, ro_now() + FAREWELL);
+  ro_door_leave(&listener->proxy->door, well);
+  ro_hub_close(&listener->hub);
+}
+
+/* The registry keeps the listener, and its user value the proxy, while it answers. */
+void ro_listener_retire(lua_State *L, ro_Listener *listener) {
+  if (listener->phase >= RO_LISTENER_ENDED)
+    return;
+  listener->phase = RO_LISTENER_ENDED;
+  listener->proxy->listener = NULL;
+  ro_forget_handles(L, &listener->hub);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
+}
+
+/* Serves, or with `refuse` refuses, the next request on the calling thread. Returns -1 when there is none, else how many requests it was: 0 or 1. */
+static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
+  ro_Request request;
+  ro_Buffer answer;
+  ro_Service service = {listener->proxy, &listener->hub, &request, &answer, NULL, NULL};
+  int counts;
+  memset(&request, 0, sizeof request);
+  ro_buffer_init(&answer);
+  if (!ro_hub_next(&listener->hub, &request, 0))
+    return -1;
+  counts = !request.ended && request.head.kind == RO_FRAME_REQUEST && !ro_request_is_expired(&request);
+  if (counts && refuse)
+    ro_refuse(&request, &answer);
+  else if (!ro_request_is_expired(&request))
+    ro_serve(L, &service);
+  if (ro_pid() == listener->home) { /* not in a fork that the request has made */
+    if (answer.size > 0)
+      ro_hub_answer(&listener->hub, &request, &answer);
+    ro_hub_done(&listener->hub, &request);
+  }
+  ro_buffer_free(&answer);
+  ro_buffer_free(&request.bytes);
+  return counts;
+}
+
+static void end_in_foreground(lua_State *L, ro_Listener *listener) {
+  int refuse = !listener->proxy->fulfill_final;
+  listener->depth++;
+  while (process_next(L, listener, refuse) >= 0) {
+  }
+  listener->depth--;
+  if (ro_pid() != listener->home)
+    return;
+  ro_listener_take_leave(listener);
+  ro_listener_retire(L, listener);
+}
+
+static void begin_end(ro_Listener *listener) {
+  if (listener->phase != RO_LISTENER_OPEN)
+    return;
+  listener->phase = RO_LISTENER_STOPPING;
+  ro_door_shut(&listener->proxy->door);
+  if (listener->options.background)
+    ro_seats_stop(listener);
+}
+
+static int runs_caller(ro_Listener *listener) {
+  return listener->options.background ? ro_seats_include_caller(listener) : listener->depth > 0;
+}
+
+void ro_listener_stop(lua_State *L, ro_Listener *listener) {
+  luaL_checkstack(L, 4, NULL);
+  begin_end(listener);
+  if (listener->phase != RO_LISTENER_STOPPING || runs_caller(listener))
+    return;
+  if (!listener->options.background) {
+    end_in_foreground(L, listener);
+    return;
+  }
+  lua_rawgetp(L, LUA_REGISTRYINDEX, listener); /* its last thread unanchors it */
+  for (int ready = 0; ready == 0 && listener->done >= 0;) {
+    struct pollfd done = {.fd = listener->done, .events = POLLIN};
+    ready = ro_wait_poll(L, &done, 1, RO_NEVER);
+  }
+  lua_pop(L, 1);
+}
+
+static void await_threads(ro_Listener *listener) {
+  struct pollfd done = {.fd = listener->done, .events = POLLIN};
+  ro_wait_begin(listener->lock);
+  while (poll(&done, 1, -1) < 0 && errno == EINTR) {
+  }
+  ro_wait_end(listener->lock);
+}
+
+/* The state is being closed: what has not begun is refused, what runs gets an error. Or a listener that has ended is collected. */
+static int listener_gc(lua_State *L) {
+  ro_Listener *listener = lua_touserdata(L, 1);
+  ro_ListenerPhase phase = listener->phase;
+  if (phase == RO_LISTENER_NEW || phase == RO_LISTENER_FREED || listener->home != ro_pid())
+    return 0;
+  listener->phase = RO_LISTENER_FREED;
+  if (phase != RO_LISTENER_ENDED) {
+    listener->proxy->fulfill_final = 0;
+    listener->phase = phase;
+    begin_end(listener);
+    if (listener->options.background)
+      ro_lock_close(listener->lock);
+    else
+      end_in_foreground(L, listener);
+    listener->proxy->listener = NULL;
+    listener->phase = RO_LISTENER_FREED;
+  }
+  if (listener->options.background) {
+    await_threads(listener);
+    ro_seats_close(listener);
+  }
+  return 0;
+}
+
+void ro_listener_forget(ro_Listener *listener) {
+  ro_hub_forget(&listener->hub);
+  if (listener->options.background)
+    ro_seats_forget(listener);
+}
+
+/* ---- its beginning ---- */
+
+/* Pushes a listener that owns nothing but, as user values, room for coroutines and the proxy at `proxy`. [-0, +1, m] */
+static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions options) {
+  ro_Listener *listener = lua_newuserdatauv(L, sizeof *listener, 2);
+  memset(listener, 0, sizeof *listener);
+  listener->proxy = lua_touserdata(L, proxy);
+  listener->lock = listener->proxy->lock;
+  listener->options = options;
+  listener->home = ro_pid();
+  listener->done = -1;
+  if (luaL_newmetatable(L, METATABLE)) {
+    lua_pushcfunction(L, listener_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, proxy);
+  lua_setiuservalue(L, -2, 2);
+  return listener;
+}
+
+static void refuse_start(lua_State *L, const ro_Proxy *proxy, pid_t pid) {
+  if (proxy->listener != NULL)
+    luaL_error(L, "this process is listening already");
+  luaL_error(L, "process %d is listening already", (int)pid);
+}
+
+/* Gives the door back after a start that failed. */
+static void give_up(lua_State *L, ro_Listener *listener, int error) {
+  ro_door_shut(&listener->proxy->door);
+  ro_door_leave(&listener->proxy->door, 1);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
+  luaL_error(L, "cannot listen: %s", strerror(error));
+}
+
+void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
+  ro_Proxy *proxy = lua_touserdata(L, index);
+  size_t limit = ro_frame_limit(L);
+  ro_DoorState state;
+  ro_Listener *listener;
+  int error;
+  luaL_checkstack(L, 8, NULL);
+  if (proxy->listener != NULL && proxy->listener->phase == RO_LISTENER_STOPPING)
+    ro_listener_stop(L, proxy->listener);
+  if (proxy->listener != NULL)
+    refuse_start(L, proxy, 0);
+  listener = new_listener(L, index, options);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
+  if (ro_door_claim(&proxy->door, &state) != 0) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
+    refuse_start(L, proxy, state.pid);
+  }
+  listener->generation = state.generation;
+  error = ro_hub_open(&listener->hub, &proxy->door, state.generation, limit);
+  if (error != 0)
+    give_up(L, listener, error);
+  if (options.background && (error = ro_seats_open(L, listener)) != 0) {
+    ro_hub_close(&listener->hub);
+    ro_seats_close(listener);
+    give_up(L, listener, error);
+  }
+  proxy->listener = listener;
+  listener->phase = RO_LISTENER_OPEN;
+  ro_door_announce(&proxy->door);
+  lua_pop(L, 1);
+}
+
+/* ---- what others ask ---- */
+
+int ro_listener_clients(ro_Listener *listener) {
+  return listener->phase == RO_LISTENER_OPEN ? ro_hub_clients(&listener->hub) : 0;
+}
+
+int ro_listener_is_background(const ro_Listener *listener) {
+  return listener->options.background;
+}
+
+uint64_t ro_listener_generation(const ro_Listener *listener) {
+  return listener->generation;
+}
+
+int ro_listener_fileno(const ro_Listener *listener) {
+  return listener->hub.poller;
+}
+
+lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer most, int refuse) {
+  lua_Integer count = 0;
+  listener->depth++;
+  while (count < most && listener->phase == RO_LISTENER_OPEN) {
+    int n = process_next(L, listener, refuse);
+    if (n < 0)
+      break;
+    count += n;
+    if (ro_pid() != listener->home)
+      return count;
+  }
+  listener->depth--;
+  if (listener->depth == 0 && listener->phase == RO_LISTENER_STOPPING)
+    end_in_foreground(L, listener);
+  return count;
+}

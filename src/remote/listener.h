@@ -1,0 +1,57 @@
+/*
+** The listener of a proxy. In the background it is a native thread that waits for requests
+** holding nothing, takes the lock of the state for each, and runs it on a coroutine of its own.
+** A request that waits inside the library leaves its place to another thread, so that the next
+** requests are served meanwhile; two requests never interleave but where one of them waits.
+*/
+#ifndef RO_LISTENER_H
+#define RO_LISTENER_H
+
+#include <lua.h>
+
+#include "remote/proxy.h"
+
+typedef struct ro_Listener ro_Listener;
+
+typedef struct ro_ListenOptions {
+  int background; /* serve from a thread; else only when the program says so */
+  int preempt;    /* interrupt a program that runs Lua */
+} ro_ListenOptions;
+
+/*
+** Starts to listen for the proxy whose own userdata is at `index`; raises an error when somebody
+** listens already or the system refuses. [-0, +0, v]
+*/
+void ro_listener_start(lua_State *L, int index, ro_ListenOptions options);
+
+/*
+** Stops the listener: no new clients, what has been sent is served or refused, nobody is left waiting.
+** Called from one of its own requests it returns at once, and the listener ends after that request. [-0, +0, v]
+*/
+void ro_listener_stop(lua_State *L, ro_Listener *listener);
+
+/* In the child of a fork. Safe between fork and exec. */
+void ro_listener_forget(ro_Listener *listener);
+
+/* How many clients are connected. */
+int ro_listener_clients(ro_Listener *listener);
+
+/* Does it serve by itself. */
+int ro_listener_is_background(const ro_Listener *listener);
+
+/* Which of the door's listeners it is. */
+uint64_t ro_listener_generation(const ro_Listener *listener);
+
+/* The descriptor that is readable when there is something to serve. */
+int ro_listener_fileno(const ro_Listener *listener);
+
+/*
+** Serves on the calling thread what is pending, at most `most` requests (refuses them with `refuse`);
+** returns how many. Not for listeners in the background. [-0, +0, v]
+*/
+lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer most, int refuse);
+
+/* Adds the methods that have to do with listening to the table on top of the stack. [-0, +0, m] */
+void ro_set_listening_methods(lua_State *L);
+
+#endif

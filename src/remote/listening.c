@@ -1,0 +1,320 @@
+/* The methods that have to do with listening. */
+
+#include <math.h>
+#include <poll.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "remote/evaluate.h"
+#include "remote/listener.h"
+#include "remote/proxy.h"
+
+#define HANDLE_METATABLE "remoteobj.listening"
+
+/* How often a wait for a listener looks by itself, against the death of the process that should have woken it. */
+#define LOOK_AGAIN (RO_SECOND / 2)
+
+/* ---- the handle of listen_ ---- */
+
+typedef struct Handle {
+  ro_Proxy *proxy;
+  uint64_t generation;
+} Handle;
+
+/* Stops the listener that the handle came with, in the process that listens. */
+static int handle_close(lua_State *L) {
+  const Handle *handle = luaL_checkudata(L, 1, HANDLE_METATABLE);
+  ro_Listener *listener = handle->proxy->listener;
+  if (listener != NULL && ro_listener_generation(listener) == handle->generation)
+    ro_listener_stop(L, listener);
+  return 0;
+}
+
+static int handle_tostring(lua_State *L) {
+  const Handle *handle = luaL_checkudata(L, 1, HANDLE_METATABLE);
+  const ro_Listener *listener = handle->proxy->listener;
+  int listens = listener != NULL && ro_listener_generation(listener) == handle->generation;
+  lua_pushfstring(L, "<Listener %I (%s)>", (lua_Integer)handle->generation, listens ? "listening" : "stopped");
+  return 1;
+}
+
+static void push_handle(lua_State *L, ro_Proxy *proxy) {
+  Handle *handle = lua_newuserdatauv(L, sizeof *handle, 1);
+  handle->proxy = proxy;
+  handle->generation = ro_listener_generation(proxy->listener);
+  ro_push_proxy(L, proxy);
+  lua_setiuservalue(L, -2, 1);
+  if (luaL_newmetatable(L, HANDLE_METATABLE)) {
+    lua_pushcfunction(L, handle_close);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, handle_tostring);
+    lua_setfield(L, -2, "__tostring");
+  }
+  lua_setmetatable(L, -2);
+}
+
+/* ---- starting and stopping ---- */
+
+static int flag_option(lua_State *L, const char *name) {
+  if (!lua_isboolean(L, -1))
+    luaL_argerror(L, 2, lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
+  return lua_toboolean(L, -1);
+}
+
+static ro_ListenOptions listen_options(lua_State *L) {
+  ro_ListenOptions options = {1, 1};
+  if (lua_isnoneornil(L, 2))
+    return options;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    if (strcmp(name, "bg") == 0)
+      options.background = flag_option(L, name);
+    else if (strcmp(name, "preempt") == 0)
+      options.preempt = flag_option(L, name);
+    else
+      luaL_argerror(L, 2, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+  }
+  return options;
+}
+
+/***
+Begins to answer for the object.
+@function Proxy:listen_
+@tparam[opt] table options `bg` (true): serve from a thread, else only in `process_requests`, `poll`
+ and `cancel_requests`; `preempt` (true): interrupt the program while it runs Lua
+@return a handle for `<close>`, which stops the listener
+@raise when somebody listens already
+*/
+static int method_listen(lua_State *L) {
+  ro_Proxy *proxy = ro_check_proxy(L, 1);
+  ro_ListenOptions options = listen_options(L);
+  ro_push_proxy(L, proxy);
+  ro_listener_start(L, lua_gettop(L), options);
+  push_handle(L, proxy);
+  return 1;
+}
+
+/***
+Stops listening; safe to call twice. Does nothing in a process that doesn't listen.
+@function Proxy:stop_listen_
+*/
+static int method_stop_listen(lua_State *L) {
+  ro_Proxy *proxy = ro_check_proxy(L, 1);
+  if (proxy->listener != NULL)
+    ro_listener_stop(L, proxy->listener);
+  return 0;
+}
+
+/* ---- serving when the program says so ---- */
+
+/* The listener of this process, or an error. [-0, +0, v] */
+static ro_Listener *check_listener(lua_State *L) {
+  const ro_Proxy *proxy = ro_check_proxy(L, 1);
+  if (proxy->listener == NULL)
+    luaL_error(L, "this process is not listening: call p:listen_{bg = false} first");
+  return proxy->listener;
+}
+
+/***
+Serves what is pending, without blocking. A listener in the background leaves nothing to do.
+@function Proxy:process_requests
+@tparam[opt] integer max how many at most
+@treturn integer how many were served
+*/
+static int method_process_requests(lua_State *L) {
+  ro_Listener *listener = check_listener(L);
+  lua_Integer most = luaL_optinteger(L, 2, LUA_MAXINTEGER);
+  luaL_argcheck(L, most >= 0, 2, "a number of requests must not be negative");
+  lua_settop(L, 1);
+  lua_pushinteger(L, ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, most, 0));
+  return 1;
+}
+
+/***
+Refuses what is pending: its clients get their default or `NotListening`.
+@function Proxy:cancel_requests
+@treturn integer how many were refused
+*/
+static int method_cancel_requests(lua_State *L) {
+  ro_Listener *listener = check_listener(L);
+  lua_settop(L, 1);
+  lua_pushinteger(L, ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, LUA_MAXINTEGER, 1));
+  return 1;
+}
+
+static double check_seconds(lua_State *L, int argument, double otherwise) {
+  double seconds = luaL_optnumber(L, argument, otherwise);
+  luaL_argcheck(L, !isnan(seconds), argument, "a number of seconds expected, got nan");
+  return seconds;
+}
+
+/***
+Serves at most one request.
+@function Proxy:poll
+@tparam[opt=0] number timeout seconds to wait for it
+@treturn boolean whether one was served
+*/
+static int method_poll(lua_State *L) {
+  ro_Listener *listener = check_listener(L);
+  ro_Proxy *proxy = ro_check_proxy(L, 1);
+  int64_t deadline = ro_deadline(check_seconds(L, 2, 0));
+  lua_settop(L, 1);
+  if (ro_listener_is_background(listener)) {
+    ro_wait_poll(L, NULL, 0, deadline);
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  for (;;) {
+    struct pollfd ready = {.fd = ro_listener_fileno(listener), .events = POLLIN};
+    int served = ro_listener_process(L, listener, 1, 0) > 0;
+    if (served || proxy->listener != listener || ro_wait_poll(L, &ready, 1, deadline) == 0) {
+      lua_pushboolean(L, served);
+      return 1;
+    }
+  }
+}
+
+/***
+A descriptor that is readable when requests are pending, for foreign event loops.
+@function Proxy:fileno_
+@treturn integer
+@raise unless this process listens with `bg = false`
+*/
+static int method_fileno(lua_State *L) {
+  const ro_Listener *listener = check_listener(L);
+  if (ro_listener_is_background(listener))
+    luaL_error(L, "a listener in the background serves by itself: use p:listen_{bg = false}");
+  lua_pushinteger(L, ro_listener_fileno(listener));
+  return 1;
+}
+
+/* ---- waiting for a listener ---- */
+
+typedef struct Wait {
+  int process; /* stack index of the process to watch, or 0 */
+  int fails;   /* raise instead of returning false */
+  int64_t deadline;
+  double timeout;
+} Wait;
+
+static void read_wait_options(lua_State *L, int index, Wait *wait) {
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    if (strcmp(name, "fail") == 0) {
+      if (!lua_isboolean(L, -1))
+        luaL_argerror(L, index, lua_pushfstring(L, "option 'fail' must be a boolean, not %s", luaL_typename(L, -1)));
+      wait->fails = lua_toboolean(L, -1);
+    } else if (strcmp(name, "timeout") == 0) {
+      if (lua_type(L, -1) != LUA_TNUMBER || isnan(lua_tonumber(L, -1)))
+        luaL_argerror(L, index, lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s",
+                                                luaL_tolstring(L, -1, NULL)));
+      wait->timeout = lua_tonumber(L, -1);
+      wait->deadline = ro_deadline(wait->timeout);
+    } else {
+      luaL_argerror(L, index, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+    }
+  }
+}
+
+/* A process has a `sentinel`, also before it is started (then nil, but a metatable). */
+static int is_process(lua_State *L, int index) {
+  if (luaL_getmetafield(L, index, "__index") == LUA_TNIL)
+    return 0;
+  lua_pop(L, 1);
+  return 1;
+}
+
+static Wait wait_arguments(lua_State *L) {
+  Wait wait = {0, 1, RO_NEVER, 0};
+  lua_settop(L, 3);
+  for (int i = 2; i <= 3; i++) {
+    if (lua_isnil(L, i))
+      continue;
+    if (is_process(L, i) && wait.process == 0)
+      wait.process = i;
+    else if (lua_istable(L, i))
+      read_wait_options(L, i, &wait);
+    else
+      luaL_typeerror(L, i, "process or table of options");
+  }
+  return wait;
+}
+
+/* The descriptor that tells the end of the process at `index`; -1 when it has ended, an error when it has not begun. */
+static int sentinel_of(lua_State *L, int index) {
+  int fd = -1;
+  if (lua_getfield(L, index, "exitcode") == LUA_TNIL) {
+    if (lua_getfield(L, index, "sentinel") != LUA_TNUMBER)
+      luaL_argerror(L, index, "the process has not been started");
+    fd = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return fd;
+}
+
+static int wait_failed(lua_State *L, const Wait *wait, ro_ErrorKind kind) {
+  const char *name = "";
+  if (!wait->fails) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  if (kind == RO_TIMEOUT)
+    return ro_raise(L, kind, "nobody listened within %f seconds", wait->timeout);
+  if (lua_getfield(L, wait->process, "name") == LUA_TSTRING)
+    name = lua_tostring(L, -1);
+  lua_getfield(L, wait->process, "exitcode");
+  ro_push_error(L, kind, "process '%s' ended before anybody listened (exit code %s)", name,
+                luaL_tolstring(L, -1, NULL));
+  lua_getfield(L, wait->process, "exitcode");
+  lua_setfield(L, -2, "exitcode");
+  return lua_error(L);
+}
+
+/***
+Waits until somebody listens.
+@function Proxy:wait_until_listening
+@param[opt] process whose end ends the wait
+@tparam[opt] table options `timeout` (seconds), `fail` (true): raise instead of returning false
+@treturn boolean true when somebody listens
+@raise `Timeout`, or `ProcessDied` when the process ends first
+*/
+static int method_wait_until_listening(lua_State *L) {
+  ro_Proxy *proxy = ro_check_view(L, 1)->proxy;
+  Wait wait = wait_arguments(L);
+  for (;;) {
+    struct pollfd fds[2];
+    int sentinel = wait.process != 0 ? sentinel_of(L, wait.process) : -1;
+    int64_t now;
+    if (ro_listens_here(proxy) || ro_door_is_open(&proxy->door, NULL)) {
+      lua_pushboolean(L, 1);
+      return 1;
+    }
+    if (wait.process != 0 && sentinel < 0)
+      return wait_failed(L, &wait, RO_PROCESS_DIED);
+    now = ro_now();
+    if (now >= wait.deadline)
+      return wait_failed(L, &wait, RO_TIMEOUT);
+    fds[0] = (struct pollfd){.fd = proxy->door.gate, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = sentinel, .events = POLLIN};
+    ro_wait_poll(L, fds, 2, wait.deadline - now > LOOK_AGAIN ? now + LOOK_AGAIN : wait.deadline);
+    if (fds[0].revents != 0 && !ro_door_is_open(&proxy->door, NULL))
+      ro_door_mend_gate(&proxy->door);
+  }
+}
+
+void ro_set_listening_methods(lua_State *L) {
+  static const luaL_Reg methods[] = {{"listen_", method_listen},
+                                     {"stop_listen_", method_stop_listen},
+                                     {"process_requests", method_process_requests},
+                                     {"cancel_requests", method_cancel_requests},
+                                     {"poll", method_poll},
+                                     {"fileno_", method_fileno},
+                                     {"wait_until_listening", method_wait_until_listening},
+                                     {NULL, NULL}};
+  luaL_setfuncs(L, methods, 0);
+}

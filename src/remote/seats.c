@@ -1,0 +1,328 @@
+#include "remote/seats.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "remote/serve.h"
+#include "sys/event.h"
+
+#define MOST_IDLE 4 /* threads that stay for the next burst of requests that wait */
+
+struct ro_Seat {
+  ro_Seat *next;
+  ro_Listener *listener;
+  lua_State *L; /* the coroutine that requests run on; the listener's user value keeps it */
+  pthread_t native;
+  ro_Thread *thread;
+  ro_Request request;
+  ro_Buffer answer;
+  int leads;
+  int serves; /* runs a request */
+  int ended;  /* the thread has gone, or is about to; to be joined before the seat is used again */
+};
+
+static void *seat_main(void *argument);
+
+static void lock_roles(ro_Listener *listener) {
+  pthread_mutex_lock(&listener->mutex);
+}
+
+static void unlock_roles(ro_Listener *listener) {
+  pthread_mutex_unlock(&listener->mutex);
+}
+
+/* ---- making seats; roles locked ---- */
+
+static ro_Seat *vacant_seat(ro_Listener *listener) {
+  ro_Seat *seat = listener->seats;
+  while (seat != NULL && !seat->ended)
+    seat = seat->next;
+  if (seat != NULL) {
+    pthread_join(seat->native, NULL);
+    return seat;
+  }
+  if (listener->spare == NULL || (seat = calloc(1, sizeof *seat)) == NULL)
+    return NULL;
+  seat->listener = listener;
+  seat->L = listener->spare;
+  seat->ended = 1;
+  listener->spare = NULL;
+  return seat;
+}
+
+static int is_listed(const ro_Listener *listener, const ro_Seat *seat) {
+  const ro_Seat *s = listener->seats;
+  while (s != NULL && s != seat)
+    s = s->next;
+  return s != NULL;
+}
+
+/* Starts a thread that will take the lead when it is free. Returns 0 or an errno. */
+static int start_seat(ro_Listener *listener) {
+  ro_Seat *seat = vacant_seat(listener);
+  int error;
+  if (seat == NULL)
+    return ENOMEM;
+  seat->ended = 0;
+  error = ro_thread_start(&seat->native, seat_main, seat);
+  if (error == 0) {
+    if (!is_listed(listener, seat)) {
+      seat->next = listener->seats;
+      listener->seats = seat;
+    }
+    listener->threads++;
+    return 0;
+  }
+  if (!is_listed(listener, seat)) {
+    listener->spare = seat->L;
+    free(seat);
+  }
+  return error;
+}
+
+/* Makes sure that a coroutine is there for one more seat: called while a request may still raise errors. [-0, +0, m] */
+static void prepare_spare(lua_State *L, void *context) {
+  ro_Listener *listener = context;
+  lua_State *spare;
+  if (listener->spare != NULL)
+    return;
+  luaL_checkstack(L, 4, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, listener);
+  lua_getiuservalue(L, -1, 1);
+  spare = lua_newthread(L);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 2);
+  lock_roles(listener);
+  listener->spare = spare;
+  unlock_roles(listener);
+}
+
+/* ---- roles ---- */
+
+/* Waits for the lead; returns 0 when there is nothing to lead any more, or others suffice. Roles locked. */
+static int take_lead(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  while (listener->leading && !listener->over) {
+    if (listener->idle >= MOST_IDLE)
+      return 0;
+    listener->idle++;
+    pthread_cond_wait(&listener->lead_is_free, &listener->mutex);
+    listener->idle--;
+  }
+  if (listener->over)
+    return 0;
+  listener->leading = seat->leads = 1;
+  return 1;
+}
+
+/* Roles locked. */
+static void give_lead(ro_Seat *seat) {
+  if (!seat->leads)
+    return;
+  seat->leads = seat->listener->leading = 0;
+  pthread_cond_signal(&seat->listener->lead_is_free);
+}
+
+/* Roles locked. */
+static void take_turn(ro_Listener *listener) {
+  while (listener->turn_taken)
+    pthread_cond_wait(&listener->turn_is_free, &listener->mutex);
+  listener->turn_taken = 1;
+}
+
+/* Roles locked. */
+static void give_turn(ro_Listener *listener) {
+  listener->turn_taken = 0;
+  pthread_cond_signal(&listener->turn_is_free);
+}
+
+/* A request is about to wait inside the library, or has waited. */
+static void observe_wait(void *context, int waiting) {
+  ro_Seat *seat = context;
+  ro_Listener *listener = seat->listener;
+  if (!seat->serves || ro_pid() != listener->home)
+    return;
+  lock_roles(listener);
+  if (!waiting) {
+    take_turn(listener);
+  } else {
+    give_turn(listener);
+    if (seat->leads) {
+      int others = listener->idle;
+      give_lead(seat);
+      if (others == 0)
+        start_seat(listener); /* without a thread the next request waits for this one */
+    }
+  }
+  unlock_roles(listener);
+}
+
+/* ---- serving ---- */
+
+/* A request may have forked by other means than ours; its child must not serve. */
+static void end_stray_child(const ro_Listener *listener) {
+  if (ro_pid() == listener->home)
+    return;
+  fflush(NULL);
+  _exit(0);
+}
+
+/* Runs the seat's request with the lock of the state. Returns 0, or -1 when the state is closing. */
+static int run_request(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  ro_Service service = {listener->proxy,     &listener->hub, &seat->request,
+                        &seat->answer, prepare_spare,  listener};
+  if (ro_lock_enter(seat->thread, seat->L, listener->options.preempt) != 0)
+    return -1;
+  seat->serves = 1;
+  if (!ro_request_is_expired(&seat->request))
+    ro_serve(seat->L, &service);
+  seat->serves = 0;
+  end_stray_child(listener);
+  ro_lock_leave(seat->thread);
+  return 0;
+}
+
+static int is_call(const ro_Request *request) {
+  return !request->ended && request->head.kind == RO_FRAME_REQUEST;
+}
+
+static void serve(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  int refuse, last;
+  lock_roles(listener);
+  take_turn(listener);
+  listener->active++;
+  refuse = listener->stopping && !listener->proxy->fulfill_final && is_call(&seat->request);
+  unlock_roles(listener);
+  if ((refuse || run_request(seat) != 0) && is_call(&seat->request))
+    ro_refuse(&seat->request, &seat->answer);
+  lock_roles(listener);
+  give_turn(listener);
+  unlock_roles(listener);
+  if (seat->answer.size > 0)
+    ro_hub_answer(&listener->hub, &seat->request, &seat->answer);
+  ro_hub_done(&listener->hub, &seat->request);
+  lock_roles(listener);
+  last = --listener->active == 0 && listener->stopping;
+  if (last)
+    ro_hub_wake(&listener->hub);
+  unlock_roles(listener);
+}
+
+/* Everything is answered: the end of the listener, by the seat that leads. */
+static void finish(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  ro_listener_take_leave(listener);
+  if (ro_lock_enter(seat->thread, seat->L, listener->options.preempt) == 0) {
+    ro_listener_retire(seat->L, listener);
+    ro_lock_leave(seat->thread);
+  }
+  lock_roles(listener);
+  listener->over = 1;
+  pthread_cond_broadcast(&listener->lead_is_free);
+  unlock_roles(listener);
+}
+
+/* One round of the seat that leads. */
+static void lead(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  int ends;
+  lock_roles(listener);
+  ends = listener->stopping && listener->active == 0;
+  unlock_roles(listener);
+  if (ro_hub_next(&listener->hub, &seat->request, ends ? 0 : -1))
+    serve(seat);
+  else if (ends)
+    finish(seat);
+}
+
+static void *seat_main(void *argument) {
+  ro_Seat *seat = argument;
+  ro_Listener *listener = seat->listener;
+  seat->thread = ro_thread_begin(listener->lock, observe_wait, seat);
+  lock_roles(listener);
+  while (seat->thread != NULL && take_lead(seat)) {
+    unlock_roles(listener);
+    lead(seat);
+    lock_roles(listener);
+    give_lead(seat);
+  }
+  unlock_roles(listener);
+  if (seat->thread != NULL)
+    ro_thread_end(seat->thread);
+  lock_roles(listener);
+  seat->ended = 1;
+  if (--listener->threads == 0)
+    ro_event_set(listener->done);
+  unlock_roles(listener);
+  return NULL;
+}
+
+/* ---- the background as a whole ---- */
+
+int ro_seats_open(lua_State *L, ro_Listener *listener) {
+  int error;
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, 1);
+  pthread_mutex_init(&listener->mutex, NULL);
+  pthread_cond_init(&listener->lead_is_free, NULL);
+  pthread_cond_init(&listener->turn_is_free, NULL);
+  prepare_spare(L, listener);
+  listener->done = ro_event_open();
+  if (listener->done < 0)
+    return errno;
+  error = ro_lock_activate(L);
+  if (error != 0)
+    return error;
+  lock_roles(listener);
+  error = start_seat(listener);
+  unlock_roles(listener);
+  return error;
+}
+
+void ro_seats_stop(ro_Listener *listener) {
+  lock_roles(listener);
+  listener->stopping = 1;
+  unlock_roles(listener);
+  ro_hub_wake(&listener->hub);
+}
+
+int ro_seats_include_caller(ro_Listener *listener) {
+  int found = 0;
+  lock_roles(listener);
+  for (ro_Seat *seat = listener->seats; seat != NULL && !found; seat = seat->next)
+    found = !seat->ended && seat->serves && pthread_equal(seat->native, pthread_self());
+  unlock_roles(listener);
+  return found;
+}
+
+void ro_seats_close(ro_Listener *listener) {
+  ro_Seat *seat;
+  while ((seat = listener->seats) != NULL) {
+    listener->seats = seat->next;
+    pthread_join(seat->native, NULL);
+    ro_buffer_free(&seat->request.bytes);
+    ro_buffer_free(&seat->answer);
+    free(seat);
+  }
+  if (listener->done >= 0)
+    close(listener->done);
+  listener->done = -1;
+  pthread_mutex_destroy(&listener->mutex);
+  pthread_cond_destroy(&listener->lead_is_free);
+  pthread_cond_destroy(&listener->turn_is_free);
+}
+
+void ro_seats_forget(ro_Listener *listener) {
+  pthread_mutex_init(&listener->mutex, NULL);
+  if (listener->done >= 0)
+    close(listener->done);
+  listener->done = -1;
+  listener->threads = 0;
+}

@@ -1,0 +1,76 @@
+/*
+** The threads of a listener in the background, one per seat. One of them leads: it waits for
+** the next request and runs it. A request that waits inside the library gives the lead to
+** another seat, and takes its turn again before it goes on, so that requests never interleave
+** otherwise.
+*/
+#ifndef RO_SEATS_H
+#define RO_SEATS_H
+
+#include <pthread.h>
+
+#include "remote/listener.h"
+#include "sys/hub.h"
+
+typedef enum ro_ListenerPhase {
+  RO_LISTENER_NEW,     /* owns nothing yet */
+  RO_LISTENER_OPEN,
+  RO_LISTENER_STOPPING,
+  RO_LISTENER_ENDED,   /* answers for the proxy no more; its threads may still be about to end */
+  RO_LISTENER_FREED
+} ro_ListenerPhase;
+
+typedef struct ro_Seat ro_Seat;
+
+struct ro_Listener {
+  ro_Proxy *proxy;
+  ro_Lock *lock;
+  ro_Hub hub;
+  ro_ListenOptions options;
+  uint64_t generation;
+  int home; /* the process that listens */
+  int depth; /* in the foreground: calls of ro_listener_process under way */
+  ro_ListenerPhase phase; /* guarded by the state's lock */
+
+  /* in the background; guarded by `mutex` */
+  pthread_mutex_t mutex;
+  pthread_cond_t lead_is_free, turn_is_free;
+  ro_Seat *seats;
+  lua_State *spare; /* a coroutine for the next seat */
+  int leading;      /* a seat has the lead */
+  int turn_taken;   /* a request runs */
+  int active;       /* requests begun and not yet answered */
+  int idle;         /* seats that wait for the lead */
+  int threads;
+  int stopping; /* no more clients: ends when all is answered */
+  int over;     /* has ended: the threads go home */
+  int done;     /* an event: no thread is left */
+};
+
+/* Prepares the background of a listener whose userdata is on top, and starts its first thread. Returns 0 or an errno. [-0, +0, m] */
+int ro_seats_open(lua_State *L, ro_Listener *listener);
+
+/* Tells the threads to end when everything is answered. */
+void ro_seats_stop(ro_Listener *listener);
+
+/* Is the calling thread running one of the listener's requests. */
+int ro_seats_include_caller(ro_Listener *listener);
+
+/* Joins the threads, which have ended or are about to, and frees the seats. */
+void ro_seats_close(ro_Listener *listener);
+
+/* In the child of a fork: there are no threads. */
+void ro_seats_forget(ro_Listener *listener);
+
+/* ---- what seats need of the listener ---- */
+
+/* Has its time passed, so that it must not run. */
+int ro_request_is_expired(const ro_Request *request);
+
+/* The end of a listener whose requests are all answered: takes leave of the clients. No lock held. */
+void ro_listener_take_leave(ro_Listener *listener);
+
+/* The proxy has no listener here any more. Lock held. [-0, +0, -] */
+void ro_listener_retire(lua_State *L, ro_Listener *listener);
+
+#endif

@@ -1,0 +1,199 @@
+#include "remote/serve.h"
+
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/limits.h"
+#include "codec/codec.h"
+#include "failure/failure.h"
+#include "remote/chain.h"
+#include "remote/cursor.h"
+#include "remote/execute.h"
+
+/* ---- handles: what clients have a right to, by connection, in a table of the registry under the hub's address ---- */
+
+/* Pushes the table of the request's client, made at its first need. [-0, +1, m] */
+static void push_handles(lua_State *L, ro_Service *s) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, s->hub) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, s->hub);
+  }
+  if (lua_rawgeti(L, -1, (lua_Integer)s->request->client) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, (lua_Integer)s->request->client);
+    ro_hub_mark(s->hub, s->request);
+  }
+  lua_remove(L, -2);
+}
+
+void ro_forget_handles(lua_State *L, const ro_Hub *hub) {
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, hub);
+}
+
+static void forget_client(lua_State *L, const ro_Service *s) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, s->hub) == LUA_TTABLE) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (lua_Integer)s->request->client);
+  }
+  lua_pop(L, 1);
+}
+
+static void release_handles(lua_State *L, ro_Service *s) {
+  const ro_Request *r = s->request;
+  push_handles(L, s);
+  for (size_t at = r->offset; at + sizeof(uint64_t) <= r->bytes.size; at += sizeof(uint64_t)) {
+    uint64_t handle;
+    memcpy(&handle, r->bytes.data + at, sizeof handle);
+    if (handle == 0)
+      continue;
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (lua_Integer)handle);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- operations ---- */
+
+/* What an operation that iterates was given, for the encoding of its answer. */
+typedef struct Iteration {
+  ro_Operation operation; /* RO_OP_ROOT: none */
+  lua_Integer number;
+} Iteration;
+
+static int iterates(ro_Operation operation) {
+  return operation == RO_OP_PAIRS || operation == RO_OP_NEXT || operation == RO_OP_IPAIRS;
+}
+
+/* Runs the operations on the object; leaves the results on top and returns how many: the value itself before an operation that iterates. [-0, +n, e] */
+static int run_operations(lua_State *L, ro_Decoder *d, const ro_Service *s, Iteration *iteration) {
+  lua_Integer length = ro_chain_length(d);
+  int results = 1;
+  ro_Machine machine;
+  ro_push_object(L, s->proxy);
+  ro_machine_begin(&machine, L);
+  lua_pushvalue(L, machine.value);
+  for (lua_Integer i = 0; i < length; i++) {
+    int count;
+    ro_Operation operation;
+    ro_machine_keep(&machine, results);
+    operation = ro_chain_next(d, &count);
+    if (iterates(operation) && i == length - 1) {
+      iteration->operation = operation;
+      iteration->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
+      lua_settop(L, machine.value);
+      return 1;
+    }
+    results = ro_machine_apply(&machine, operation, count);
+  }
+  return results;
+}
+
+/* Encodes the `count` values on top as results. [-0, +0, e] */
+static void encode_results(lua_State *L, ro_Service *s, const Iteration *iteration, int count) {
+  int first = lua_gettop(L) - count + 1;
+  ro_EncodeRules rules;
+  ro_Encoder *e;
+  luaL_checkstack(L, 12, "too many results");
+  ro_chain_rules(L, &rules);
+  rules.label = "result";
+  ro_push_object(L, s->proxy);
+  if (lua_istable(L, -1) || lua_isuserdata(L, -1) || lua_isfunction(L, -1) || lua_isthread(L, -1))
+    rules.object = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  if (iteration->operation != RO_OP_ROOT) {
+    push_handles(L, s);
+    e = ro_encoder_open(L, s->answer, &rules);
+    lua_pushvalue(L, first);
+    ro_cursor_answer(e, iteration->operation, iteration->number, first + 1);
+  } else {
+    e = ro_encoder_open(L, s->answer, &rules);
+    for (int i = 0; i < count; i++)
+      ro_encode(e, first + i, i == 0 ? 0 : i + 1);
+  }
+  ro_encoder_finish(e);
+}
+
+static int serve_protected(lua_State *L) {
+  ro_Service *s = lua_touserdata(L, 1);
+  const ro_Request *r = s->request;
+  ro_Reader reader = {s->proxy, 1};
+  ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
+  Iteration iteration = {RO_OP_ROOT, 0};
+  ro_Decoder *d;
+  if (s->prepare != NULL)
+    s->prepare(L, s->context);
+  if (r->ended) {
+    forget_client(L, s);
+  } else if (r->head.kind == RO_FRAME_RELEASE) {
+    release_handles(L, s);
+  } else {
+    d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
+    encode_results(L, s, &iteration, run_operations(L, d, s, &iteration));
+  }
+  return 0;
+}
+
+/* Encodes the failure that is argument 2. */
+static int encode_failure(lua_State *L) {
+  ro_Service *s = lua_touserdata(L, 1);
+  ro_EncodeRules rules;
+  ro_chain_rules(L, &rules);
+  rules.label = "error";
+  ro_failure_encode(L, 2, s->answer, &rules);
+  return 0;
+}
+
+static void finish_answer(ro_Service *s, ro_FrameKind kind) {
+  ro_FrameHead head = {.kind = kind, .id = s->request->head.id};
+  ro_frame_finish(s->answer, 0, &head);
+}
+
+static void answer_failure(lua_State *L, ro_Service *s) {
+  s->proxy->counters.errors++;
+  s->answer->size = RO_FRAME_HEAD;
+  s->answer->failed = 0;
+  lua_pushcfunction(L, encode_failure);
+  lua_pushlightuserdata(L, s);
+  lua_pushvalue(L, -3);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    s->answer->size = RO_FRAME_HEAD; /* no memory: an empty failure says so */
+    s->answer->failed = 0;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  finish_answer(s, RO_FRAME_FAILURE);
+}
+
+void ro_serve(lua_State *L, ro_Service *s) {
+  int is_request = !s->request->ended && s->request->head.kind == RO_FRAME_REQUEST;
+  int base = lua_gettop(L);
+  ro_frame_begin(s->answer);
+  if (!lua_checkstack(L, 8)) {
+    finish_answer(s, RO_FRAME_FAILURE);
+    return;
+  }
+  lua_pushcfunction(L, ro_failure_handler);
+  lua_pushcfunction(L, serve_protected);
+  lua_pushlightuserdata(L, s);
+  if (is_request)
+    s->proxy->counters.served++;
+  if (lua_pcall(L, 1, 0, base + 1) == LUA_OK)
+    finish_answer(s, RO_FRAME_REPLY);
+  else
+    answer_failure(L, s);
+  if (!is_request)
+    ro_buffer_clear(s->answer, 0);
+  lua_settop(L, base);
+}
+
+void ro_refuse(const ro_Request *request, ro_Buffer *answer) {
+  ro_FrameHead head = {.kind = RO_FRAME_REFUSED, .id = request->head.id};
+  size_t start = ro_frame_begin(answer);
+  ro_frame_finish(answer, start, &head);
+}

@@ -1,0 +1,31 @@
+/* One request, run: from the bytes of the operations to the bytes of the answer. */
+#ifndef RO_SERVE_H
+#define RO_SERVE_H
+
+#include <lua.h>
+
+#include "remote/proxy.h"
+#include "sys/hub.h"
+
+typedef struct ro_Service {
+  ro_Proxy *proxy;
+  ro_Hub *hub;
+  ro_Request *request;
+  ro_Buffer *answer; /* receives the frame that goes back */
+  void (*prepare)(lua_State *L, void *context); /* called first, protected; may be NULL. [-0, +0, e] */
+  void *context;
+} ro_Service;
+
+/*
+** Runs the request of `service` on L, with the lock held, and leaves the answer's frame, if there
+** is one, in `answer`. Raises nothing. [-0, +0, -]
+*/
+void ro_serve(lua_State *L, ro_Service *service);
+
+/* Leaves the frame that refuses the request in `answer`. */
+void ro_refuse(const ro_Request *request, ro_Buffer *answer);
+
+/* Forgets the cursors of all clients of the listener whose hub it is. [-0, +0, -] */
+void ro_forget_handles(lua_State *L, const ro_Hub *hub);
+
+#endif
