@@ -83,7 +83,8 @@ static void name_classes(lua_State *L, int object, uint64_t id) {
   lua_pushvalue(L, object);
   lua_call(L, 1, 1);
   for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-    ro_codec_name_class(L, -1, lua_pushfstring(L, "@%p-%I", (void *)(uintptr_t)id, i));
+    const char *name = lua_pushfstring(L, "@%I-%I", (lua_Integer)id, i);
+    ro_codec_name_class(L, -2, name);
     lua_pop(L, 2);
   }
   lua_pop(L, 2);

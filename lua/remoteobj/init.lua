@@ -1,0 +1,32 @@
+--- Remote objects for Lua 5.4.
+--
+-- A script forks a process, leaves an object in it, and goes on using it through a proxy as
+-- if it were here. See README.md.
+-- @module remoteobj
+
+local core = require "remoteobj.core"
+
+core.use_classes(require "remoteobj.classes")
+
+local remoteobj = {
+  Proxy = core.Proxy,
+  get = core.get,
+  sleep = core.sleep,
+  poll = core.poll,
+  patch_blocking = require "remoteobj.patch",
+  limits = core.limits,
+  pack = core.pack,
+  unpack = core.unpack,
+  register = core.register,
+  Error = core.Error,
+  RemoteError = core.RemoteError,
+  traceback = core.traceback,
+}
+
+for _, part in ipairs { "except", "process" } do
+  for name, value in pairs(require("remoteobj." .. part)) do
+    remoteobj[name] = value
+  end
+end
+
+return remoteobj
