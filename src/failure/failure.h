@@ -15,6 +15,21 @@
 */
 void ro_push_traceback(lua_State *L, lua_State *from, int level);
 
+/*
+** Pushes the remote traceback that is known of the error value at `index`: that of a
+** RemoteError, or of a table that came from another process; nil otherwise. [-0, +1, m]
+*/
+void ro_push_known_traceback(lua_State *L, int index);
+
+/* Keeps the string on top as the remote traceback of the table at `index`. [-1, +0, m] */
+void ro_keep_traceback(lua_State *L, int index);
+
+/*
+** Says how tracebacks show the function at `index`: under `name` where its caller gives it
+** none, or, with NULL, not at all (the library's own frames). [-0, +0, m]
+*/
+void ro_traceback_name(lua_State *L, int index, const char *name);
+
 /* Message handler for lua_pcall: error value -> failure. A lua_CFunction. */
 int ro_failure_handler(lua_State *L);
 
@@ -23,6 +38,9 @@ void ro_failure_of(lua_State *L, lua_State *from);
 
 /* Pushes the error value of the failure at `index` (anything else: the value itself). [-0, +1, -] */
 void ro_failure_value(lua_State *L, int index);
+
+/* Pushes the traceback of the failure at `index`, nil for anything else. [-0, +1, -] */
+void ro_failure_traceback(lua_State *L, int index);
 
 /*
 ** Encodes the failure at `index` for another process, as the wire format lays down;
@@ -35,6 +53,19 @@ void ro_failure_decode(lua_State *L, const char *data, size_t size, const ro_Dec
 
 /* The name of this process, as RemoteError shows it; "main" where nobody has named it. [-0, +1, m] */
 void ro_push_process_name(lua_State *L);
+
+/* Names this process from the string at `index`. [-0, +0, m] */
+void ro_set_process_name(lua_State *L, int index);
+
+/* The metatable of RemoteError, made at its first use. [-0, +1, m] */
+void ro_push_remote_error_metatable(lua_State *L);
+
+/*
+** Adds the functions with which the Lua layer raises and catches failures to the table on
+** top: guard, rethrow, failure_of, failure_with, value_of,
+** traceback_of, marks_of, flying, depth, name_function, name_process. [-0, +0, m]
+*/
+void ro_failure_functions(lua_State *L);
 
 /* Adds Error, RemoteError and traceback to the module table on top of the stack. [-0, +0, m] */
 void ro_open_failure(lua_State *L);

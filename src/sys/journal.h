@@ -16,10 +16,10 @@ typedef struct ro_JournalPart ro_JournalPart;
 
 /* One process's end of a journal. A fork's copy goes on by itself from where it stands. */
 typedef struct ro_Journal {
-  int fd;               /* -1: closed */
-  uint64_t key;         /* random: what marks the records of this journal */
-  int64_t offset;       /* where this reader stands */
-  int64_t scanned;      /* how far an unfinished fragment at `offset` has been searched for what follows it */
+  int fd;          /* -1: closed */
+  uint64_t key;    /* random: what marks the records of this journal */
+  int64_t offset;  /* where this reader stands */
+  int64_t scanned; /* how far an unfinished fragment at `offset` has been searched for what follows it */
   ro_JournalPart *parts;
 } ro_Journal;
 
@@ -29,7 +29,8 @@ int ro_journal_open(ro_Journal *j);
 /* Closes this process's end; harmless when it is closed. */
 void ro_journal_close(ro_Journal *j);
 
-/* Appends one record of `size` bytes. Returns 0 or an errno (ENOSPC, EFBIG, EBADF): nothing is to be read of it then. */
+/* Appends one record of `size` bytes. Returns 0 or an errno (ENOSPC, EFBIG, EBADF): nothing is to be read of
+ * it then. */
 int ro_journal_append(ro_Journal *j, const char *bytes, size_t size);
 
 /*

@@ -1,0 +1,272 @@
+/*
+** The failure itself: a userdata that keeps an error value, the traceback of its raise, and
+** which books (Except) have recorded it. How it is made, passed on and caught.
+*/
+#include "failure/failure.h"
+
+#include <lauxlib.h>
+
+#define FAILURE "remoteobj.failure"
+
+/* User values of a failure. */
+enum { VALUE = 1, TRACEBACK, MARKS, COUNT = MARKS };
+
+typedef struct Failure {
+  int flying; /* raised and not caught yet, as far as is known */
+} Failure;
+
+/* Registry: coroutine -> the failure that was raised in it last; keys are weak. */
+static const char flights_key;
+
+static Failure *test_failure(lua_State *L, int index) {
+  return luaL_testudata(L, index, FAILURE);
+}
+
+static Failure *check_failure(lua_State *L, int index) {
+  return luaL_checkudata(L, index, FAILURE);
+}
+
+/* Remembers the failure on top as the last raised in coroutine `from`. [-0, +0, m] */
+static void take_off(lua_State *L, lua_State *from) {
+  test_failure(L, -1)->flying = 1;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
+  lua_pushthread(from);
+  if (from != L)
+    lua_xmove(from, L, 1);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* Makes a failure of the error value and the traceback on top. [-2, +1, m] */
+static void new_failure(lua_State *L) {
+  Failure *failure = lua_newuserdatauv(L, sizeof *failure, COUNT);
+  failure->flying = 0;
+  luaL_setmetatable(L, FAILURE);
+  lua_insert(L, -3);
+  lua_setiuservalue(L, -3, TRACEBACK);
+  lua_setiuservalue(L, -2, VALUE);
+}
+
+/* Passes a failure on: raises its value so that whoever catches it next gets the same failure. */
+static int rethrow(lua_State *L) {
+  check_failure(L, 1);
+  lua_settop(L, 1);
+  ro_failure_value(L, 1);
+  return lua_error(L);
+}
+
+/* Is the frame at `level` of `from` that of rethrow: then pushes the failure that it passes on. */
+static int push_passed_on(lua_State *L, lua_State *from, int level) {
+  lua_Debug ar;
+  int same;
+  if (!lua_getstack(from, level, &ar))
+    return 0;
+  lua_getinfo(L, "f", &ar);
+  same = lua_tocfunction(L, -1) == rethrow;
+  lua_pop(L, 1);
+  if (!same || lua_getlocal(from, &ar, 1) == NULL)
+    return 0;
+  if (from != L)
+    lua_xmove(from, L, 1);
+  if (test_failure(L, -1) != NULL)
+    return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+/* Replaces the error value on top, raised at `level` of `from`, by its failure. [-1, +1, m] */
+static void make_failure(lua_State *L, lua_State *from, int level) {
+  if (test_failure(L, -1) != NULL)
+    return;
+  if (push_passed_on(L, from, level)) {
+    lua_remove(L, -2);
+  } else {
+    ro_push_known_traceback(L, -1);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      ro_push_traceback(L, from, level);
+    }
+    new_failure(L);
+  }
+  take_off(L, from);
+}
+
+int ro_failure_handler(lua_State *L) {
+  lua_settop(L, 1);
+  make_failure(L, L, 1);
+  return 1;
+}
+
+void ro_failure_of(lua_State *L, lua_State *from) {
+  luaL_checkstack(L, 10, NULL);
+  make_failure(L, from, 0);
+}
+
+void ro_failure_value(lua_State *L, int index) {
+  if (test_failure(L, index) != NULL)
+    lua_getiuservalue(L, index, VALUE);
+  else
+    lua_pushvalue(L, index);
+}
+
+void ro_failure_traceback(lua_State *L, int index) {
+  if (test_failure(L, index) != NULL)
+    lua_getiuservalue(L, index, TRACEBACK);
+  else
+    lua_pushnil(L);
+}
+
+/* ---- for the Lua layer ---- */
+
+/* What guard gives, the handler's slot being 1: true and the results, or false and the failure. */
+static int guarded(lua_State *L, int status) {
+  if (status == LUA_OK || status == LUA_YIELD)
+    return lua_gettop(L) - 1;
+  if (test_failure(L, -1) == NULL) /* no handler runs when memory is short */
+    ro_failure_of(L, L);
+  test_failure(L, -1)->flying = 0;
+  lua_pushboolean(L, 0);
+  lua_insert(L, -2);
+  return 2;
+}
+
+static int guard_continue(lua_State *L, int status, lua_KContext context) {
+  (void)context;
+  return guarded(L, status);
+}
+
+/* guard(func, ...): calls func; true and its results, or false and the failure. func may yield. */
+static int guard(lua_State *L) {
+  int count = lua_gettop(L) - 1;
+  luaL_checkany(L, 1);
+  lua_pushcfunction(L, ro_failure_handler);
+  lua_insert(L, 1);
+  lua_pushboolean(L, 1);
+  lua_insert(L, 2);
+  return guarded(L, lua_pcallk(L, count, LUA_MULTRET, 1, 0, guard_continue));
+}
+
+/* failure_of(value [, coroutine]): the failure of an error that has ended the coroutine, or is met here. */
+static int failure_of(lua_State *L) {
+  lua_State *from = lua_tothread(L, 2);
+  lua_settop(L, 1);
+  if (from != NULL)
+    ro_failure_of(L, from);
+  else
+    make_failure(L, L, 1);
+  return 1;
+}
+
+/* failure_with(value, traceback): a failure whose traceback is known. */
+static int failure_with(lua_State *L) {
+  lua_settop(L, 2);
+  new_failure(L);
+  return 1;
+}
+
+static int value_of(lua_State *L) {
+  check_failure(L, 1);
+  ro_failure_value(L, 1);
+  return 1;
+}
+
+static int traceback_of(lua_State *L) {
+  check_failure(L, 1);
+  ro_failure_traceback(L, 1);
+  return 1;
+}
+
+/* marks_of(failure): the table, made at its first use, in which a book says that it has recorded the failure.
+ */
+static int marks_of(lua_State *L) {
+  check_failure(L, 1);
+  if (lua_getiuservalue(L, 1, MARKS) == LUA_TTABLE)
+    return 1;
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, 1, MARKS);
+  return 1;
+}
+
+/* flying(value): the failure with which `value` is on its way through the running coroutine, or nil. */
+static int flying(lua_State *L) {
+  Failure *failure;
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
+  lua_pushthread(L);
+  lua_rawget(L, 2);
+  failure = test_failure(L, -1);
+  if (failure == NULL || !failure->flying)
+    return 0;
+  lua_getiuservalue(L, -1, VALUE);
+  if (!lua_rawequal(L, -1, 1))
+    return 0;
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* depth(): how many frames the running coroutine has, this one not counted. */
+static int depth(lua_State *L) {
+  lua_Debug ar;
+  int low = 0, high = 1;
+  while (lua_getstack(L, high, &ar)) {
+    low = high;
+    high *= 2;
+  }
+  while (high - low > 1) {
+    int middle = low + (high - low) / 2;
+    if (lua_getstack(L, middle, &ar))
+      low = middle;
+    else
+      high = middle;
+  }
+  lua_pushinteger(L, low);
+  return 1;
+}
+
+/* name_function(func [, name]): how tracebacks show it; without a name they don't. */
+static int name_function(lua_State *L) {
+  luaL_checkany(L, 1);
+  ro_traceback_name(L, 1, luaL_optstring(L, 2, NULL));
+  return 0;
+}
+
+static int name_process(lua_State *L) {
+  luaL_checkstring(L, 1);
+  ro_set_process_name(L, 1);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {{"guard", guard},
+                                     {"rethrow", rethrow},
+                                     {"failure_of", failure_of},
+                                     {"failure_with", failure_with},
+                                     {"value_of", value_of},
+                                     {"traceback_of", traceback_of},
+                                     {"marks_of", marks_of},
+                                     {"flying", flying},
+                                     {"depth", depth},
+                                     {"name_function", name_function},
+                                     {"name_process", name_process},
+                                     {NULL, NULL}};
+
+static void hide(lua_State *L, lua_CFunction function) {
+  lua_pushcfunction(L, function);
+  ro_traceback_name(L, -1, NULL);
+  lua_pop(L, 1);
+}
+
+void ro_failure_functions(lua_State *L) {
+  luaL_newmetatable(L, FAILURE);
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &flights_key);
+  hide(L, guard);
+  hide(L, rethrow);
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,136 @@
+/*
+** Failures as bytes. One session of six values: whether the error value itself travels, the
+** value (else nil), the message, the traceback or nil, the id of the process, its name.
+*/
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/atfork.h"
+#include "base/error.h"
+#include "failure/failure.h"
+
+/* Where things lie while a failure is encoded; `error` is the error value. */
+enum { ERROR = 1, MESSAGE, TRACEBACK, RULES, OUT, WITH_VALUE };
+
+static void encode_integer(lua_State *L, ro_Encoder *e, lua_Integer value) {
+  lua_pushinteger(L, value);
+  ro_encode(e, -1, 0);
+  lua_pop(L, 1);
+}
+
+/* Encodes what is at the slots above, protected by its caller. */
+static int encode(lua_State *L) {
+  ro_EncodeRules rules = *(const ro_EncodeRules *)lua_touserdata(L, RULES);
+  int with_value = lua_toboolean(L, WITH_VALUE);
+  ro_Encoder *e;
+  rules.label = "error";
+  e = ro_encoder_open(L, lua_touserdata(L, OUT), &rules);
+  ro_encode(e, WITH_VALUE, 0);
+  if (!with_value)
+    lua_pushnil(L);
+  else
+    lua_pushvalue(L, ERROR);
+  ro_encode(e, -1, 0);
+  ro_encode(e, MESSAGE, 0);
+  ro_encode(e, TRACEBACK, 0);
+  encode_integer(L, e, ro_pid());
+  ro_push_process_name(L);
+  ro_encode(e, -1, 0);
+  ro_encoder_finish(e);
+  return 0;
+}
+
+static int message_of(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+/* Pushes the text of the error value on top. What is a RemoteError already keeps its message. */
+static void push_message(lua_State *L) {
+  lua_pushcfunction(L, message_of);
+  lua_pushvalue(L, -2);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+    return;
+  lua_pop(L, 1); /* __tostring failed or gave no string */
+  lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, -1));
+}
+
+/* Calls encode with the six slots on top, which stay. Returns whether it went well, else pushes the error. */
+static int try_encode(lua_State *L) {
+  int first = lua_gettop(L) - WITH_VALUE + 1;
+  lua_pushcfunction(L, encode);
+  for (int i = 0; i < WITH_VALUE; i++)
+    lua_pushvalue(L, first + i);
+  return lua_pcall(L, WITH_VALUE, 0, 0);
+}
+
+void ro_failure_encode(lua_State *L, int index, ro_Buffer *out, const ro_EncodeRules *rules) {
+  int top = lua_gettop(L), status;
+  size_t before = out->size;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 20, NULL);
+  ro_failure_value(L, index);
+  push_message(L);
+  ro_failure_traceback(L, index);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)rules);
+  lua_pushlightuserdata(L, out);
+  lua_pushboolean(L, 1);
+  status = try_encode(L);
+  if (status != LUA_OK && status != LUA_ERRMEM) { /* the value can't travel: its text does */
+    out->size = before;
+    lua_settop(L, top + WITH_VALUE - 1);
+    lua_pushboolean(L, 0);
+    status = try_encode(L);
+  }
+  if (status != LUA_OK)
+    lua_error(L);
+  lua_settop(L, top);
+}
+
+/* Where the decoded parts lie, from the session's userdata on. */
+enum { WHOLE = 1, SENT, TEXT, TRACE, PID, NAME };
+
+/* Replaces a string field of the table on top from the part at `index`. */
+static void set_part(lua_State *L, const char *field, int index) {
+  lua_pushstring(L, field);
+  lua_pushvalue(L, index);
+  lua_rawset(L, -3);
+}
+
+/* Pushes the RemoteError of the parts that lie from `base` on. */
+static void push_remote_error(lua_State *L, int base) {
+  lua_createtable(L, 0, 5);
+  set_part(L, "value", base + SENT);
+  set_part(L, "message", base + TEXT);
+  set_part(L, "traceback", base + TRACE);
+  set_part(L, "pid", base + PID);
+  set_part(L, "process", base + NAME);
+  ro_push_remote_error_metatable(L);
+  lua_setmetatable(L, -2);
+}
+
+void ro_failure_decode(lua_State *L, const char *data, size_t size, const ro_DecodeRules *rules) {
+  int base;
+  ro_Decoder *d;
+  luaL_checkstack(L, 20, NULL);
+  d = ro_decoder_open(L, data, size, rules);
+  base = lua_gettop(L);
+  for (int part = WHOLE; part <= NAME; part++)
+    ro_decode(d);
+  if (ro_decoder_more(d) || !lua_isboolean(L, base + WHOLE) || lua_type(L, base + TEXT) != LUA_TSTRING)
+    ro_raise(L, RO_PROTOCOL, "an error from another process is malformed");
+  if (lua_toboolean(L, base + WHOLE) && lua_istable(L, base + SENT)) {
+    lua_pushvalue(L, base + TRACE);
+    if (lua_isstring(L, -1))
+      ro_keep_traceback(L, base + SENT);
+    else
+      lua_pop(L, 1);
+    lua_pushvalue(L, base + SENT);
+  } else {
+    push_remote_error(L, base);
+  }
+  lua_replace(L, base);
+  lua_settop(L, base);
+}

@@ -1,0 +1,184 @@
+#include "process/family.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "process/pidfd.h"
+
+/* Stack of a reaper, which only waits; at least what the system wants. */
+#define REAPER_STACK ((size_t)64 * 1024)
+
+static void close_descriptor(int *fd) {
+  if (*fd >= 0)
+    close(*fd);
+  *fd = -1;
+}
+
+/*
+** In a fork the children are those of another process. The records stay, since handles may
+** refer to them; the streams go, so that their ends are seen when the processes end.
+*/
+static void in_child(ro_ForkNode *node) {
+  ro_Family *f = (ro_Family *)node;
+  for (ro_Child *child = f->children; child != NULL; child = child->next) {
+    child->family = NULL;
+    close_descriptor(&child->stream);
+  }
+  f->children = NULL;
+  close_descriptor(&f->outlet);
+  pthread_mutex_init(&f->mutex, NULL);
+}
+
+int ro_family_open(ro_Family *f) {
+  int code = pthread_mutex_init(&f->mutex, NULL);
+  f->fork.in_child = in_child;
+  f->children = NULL;
+  f->outlet = -1;
+  return code != 0 ? code : ro_atfork_add(&f->fork);
+}
+
+ro_Child *ro_child_new(void) {
+  ro_Child *child = calloc(1, sizeof *child);
+  if (child == NULL)
+    return NULL;
+  child->pidfd = child->stream = -1;
+  child->held = 1;
+  return child;
+}
+
+void ro_child_close_stream(ro_Child *child) {
+  close_descriptor(&child->stream);
+}
+
+static void free_child(ro_Child *child) {
+  close_descriptor(&child->stream);
+  close_descriptor(&child->pidfd);
+  free(child);
+}
+
+/* Takes the status of a child that has ended, with the mutex held. */
+static int reap(ro_Child *child, int flags) {
+  pid_t got;
+  if (child->ended)
+    return 1;
+  do
+    got = waitpid(child->pid, &child->status, flags);
+  while (got < 0 && errno == EINTR);
+  if (got == 0)
+    return 0;
+  child->lost = got < 0;
+  child->ended = 1;
+  return 1;
+}
+
+int ro_child_ended(ro_Child *child) {
+  int ended;
+  pthread_mutex_lock(&child->family->mutex);
+  ended = reap(child, WNOHANG);
+  pthread_mutex_unlock(&child->family->mutex);
+  return ended;
+}
+
+int ro_child_signal(ro_Child *child, int signal) {
+  int code;
+  if (child->ended || ro_pidfd_ended(child->pidfd))
+    return 0;
+  code = ro_pidfd_signal(child->pidfd, signal);
+  return code == 0 ? 1 : code == ESRCH ? 0 : -code;
+}
+
+/*
+** Waits for one dropped child. It waits without taking the status, so that the id stays the
+** child's as long as somebody may signal it, and takes it with the mutex held.
+*/
+static void *reaper(void *argument) {
+  ro_Child *child = argument;
+  siginfo_t info;
+  while (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
+    ;
+  pthread_mutex_lock(&child->family->mutex);
+  reap(child, 0);
+  pthread_mutex_unlock(&child->family->mutex);
+  return NULL;
+}
+
+/* Starts the child's reaper, which gets none of the program's signals. Without one the child is reaped later.
+ */
+static void start_reaper(ro_Child *child) {
+  pthread_attr_t attributes;
+  sigset_t all, before;
+  if (pthread_attr_init(&attributes) != 0)
+    return;
+  pthread_attr_setstacksize(
+      &attributes, REAPER_STACK > (size_t)PTHREAD_STACK_MIN ? REAPER_STACK : (size_t)PTHREAD_STACK_MIN);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  child->reaping = pthread_create(&child->reaper, &attributes, reaper, child) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+}
+
+/* Gives back what children without handles hold that have ended. */
+static void sweep(ro_Family *f) {
+  ro_Child **link = &f->children;
+  while (*link != NULL) {
+    ro_Child *child = *link;
+    if (child->held || !ro_child_ended(child)) {
+      link = &child->next;
+      continue;
+    }
+    *link = child->next;
+    if (child->reaping)
+      pthread_join(child->reaper, NULL);
+    free_child(child);
+  }
+}
+
+void ro_family_add(ro_Family *f, ro_Child *child) {
+  sweep(f);
+  child->family = f;
+  child->next = f->children;
+  f->children = child;
+}
+
+void ro_child_drop(ro_Child *child) {
+  ro_Family *f = child->family;
+  if (f == NULL) { /* never started, or in a fork: on no list */
+    free_child(child);
+    return;
+  }
+  child->held = 0;
+  close_descriptor(&child->stream);
+  if (!ro_child_ended(child))
+    start_reaper(child);
+  sweep(f);
+}
+
+void ro_family_close(ro_Family *f) {
+  pthread_mutex_lock(&f->mutex);
+  for (ro_Child *child = f->children; child != NULL; child = child->next) {
+    close_descriptor(&child->stream); /* nobody reads on: let who waits to be read go on */
+    if (child->daemon && !child->ended)
+      ro_pidfd_signal(child->pidfd, SIGKILL);
+  }
+  pthread_mutex_unlock(&f->mutex);
+  ro_atfork_remove(&f->fork);
+  while (f->children != NULL) {
+    ro_Child *child = f->children;
+    f->children = child->next;
+    if (child->reaping)
+      pthread_join(child->reaper, NULL);
+    else
+      reap(child, 0);
+    if (child->held)
+      child->family = NULL;
+    else
+      free_child(child);
+  }
+  close_descriptor(&f->outlet);
+  pthread_mutex_destroy(&f->mutex);
+}

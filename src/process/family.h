@@ -1,0 +1,65 @@
+/*
+** The children of one Lua state. Whoever holds a handle waits for its child himself; the
+** family reaps those whose handles were dropped, and sees to all that are left when the state
+** is closed: daemons are killed, others waited for. Knows no Lua.
+*/
+#ifndef RO_FAMILY_H
+#define RO_FAMILY_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "base/atfork.h"
+
+typedef struct ro_Family ro_Family;
+
+typedef struct ro_Child {
+  struct ro_Child *next;
+  ro_Family *family; /* NULL in a fork: another process's child */
+  pid_t pid;
+  int pidfd;
+  int stream;        /* the end of the socket pair that carries its yields, or -1 */
+  int daemon;        /* must not outlive this process */
+  int held;          /* has a handle */
+  int ended, status; /* reaped, and the status as wait() gives it */
+  int lost;          /* ended, but somebody else took the status */
+  int reaping;       /* a thread waits for it */
+  pthread_t reaper;
+} ro_Child;
+
+struct ro_Family {
+  ro_ForkNode fork;      /* first: the node's address is the family's */
+  pthread_mutex_t mutex; /* guards `ended`, `status`, `lost` against reapers */
+  ro_Child *children;
+  int outlet; /* in a child: its end of its own stream, which its forks must not keep; -1 */
+};
+
+/* Readies a family without children. Returns 0 or an errno. */
+int ro_family_open(ro_Family *f);
+
+/* Kills the daemons, waits for everybody, frees all. May block. */
+void ro_family_close(ro_Family *f);
+
+/* A child record with a handle, in no family yet; NULL when memory is short. */
+ro_Child *ro_child_new(void);
+
+/* Takes a started child into the family, and gives back what children that have ended still hold. */
+void ro_family_add(ro_Family *f, ro_Child *child);
+
+/* Has the child ended; takes its status if so. Never blocks. Only in the process that started it. */
+int ro_child_ended(ro_Child *child);
+
+/*
+** Sends a signal. Returns 1 when it went to a living process, 0 when that had ended already,
+** or a negated errno.
+*/
+int ro_child_signal(ro_Child *child, int signal);
+
+/* The handle is gone: the child goes on and is reaped when it ends. Never blocks. Frees the record when it
+ * can. */
+void ro_child_drop(ro_Child *child);
+
+/* Closes this process's end of the child's stream; harmless when it is closed. */
+void ro_child_close_stream(ro_Child *child);
+
+#endif

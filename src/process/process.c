@@ -1,0 +1,358 @@
+/*
+** The binding of children. A handle is a userdata that refers to the child's record; its
+** methods act only in the process that started the child, but for signals and is_alive,
+** for which the descriptor of the process serves in forks too.
+*/
+#include "process/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "base/atfork.h"
+#include "base/clock.h"
+#include "failure/failure.h"
+#include "lock/lock.h"
+#include "process/daemon.h"
+#include "process/family.h"
+#include "process/pidfd.h"
+#include "process/record.h"
+#include "process/stream.h"
+#include "process/values.h"
+
+#define HANDLE "remoteobj.child"
+#define FAMILY "remoteobj.family"
+
+typedef struct Handle {
+  ro_Child *child;
+  ro_Inlet in;
+} Handle;
+
+static Handle *check_handle(lua_State *L) {
+  return luaL_checkudata(L, 1, HANDLE);
+}
+
+/* The record of a child of this very process. */
+static ro_Child *check_own(lua_State *L) {
+  ro_Child *child = check_handle(L)->child;
+  if (child->family == NULL)
+    luaL_error(L, "process %d was started by another process, which alone can wait for it", (int)child->pid);
+  return child;
+}
+
+/* ---- the family of the state ---- */
+
+/* Registry: the userdata with the state's family. */
+static const char family_key;
+
+static int family_gc(lua_State *L) {
+  ro_family_close(luaL_checkudata(L, 1, FAMILY));
+  return 0;
+}
+
+static ro_Family *family_of(lua_State *L) {
+  ro_Family *f;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &family_key);
+  f = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return f;
+}
+
+/* Made when the module is opened, so that it is finalized after what is made later. */
+static void make_family(lua_State *L) {
+  ro_Family *f = lua_newuserdatauv(L, sizeof *f, 0);
+  int code = ro_family_open(f);
+  if (code != 0)
+    luaL_error(L, "cannot keep account of processes: %s", strerror(code));
+  if (luaL_newmetatable(L, FAMILY)) {
+    lua_pushcfunction(L, family_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &family_key);
+}
+
+/* ---- the child's side ---- */
+
+/* Ends the process: what it has written goes out, nothing of the parent's runs. */
+static void finish_process(int code) {
+  fflush(NULL);
+  _exit(code);
+}
+
+#ifdef __GLIBC__
+/* Should somebody call exit() itself: the parent's exit handlers are not this process's business. */
+static void at_exit(int code, void *context) {
+  (void)context;
+  finish_process(code);
+}
+#endif
+
+/* What the program has on the stack stays there untouched: this never returns. */
+static void run_child(lua_State *L, int daemon, const ro_Parent *parent) {
+  int code = 1;
+#ifdef __GLIBC__
+  on_exit(at_exit, NULL);
+#endif
+  if (daemon && ro_daemon_begin(parent) != 0)
+    fprintf(stderr, "remoteobj: cannot bind process %d to its parent's life\n", (int)getpid());
+  if (lua_pcall(L, 0, 1, 0) == LUA_OK)
+    code = (int)lua_tointeger(L, -1);
+  else
+    fprintf(stderr, "remoteobj: %s\n", luaL_tolstring(L, -1, NULL));
+  finish_process(code);
+}
+
+/* ---- starting ---- */
+
+/* Pushes a handle without a process, with a stream; ends[1] is the child's end of that. */
+static Handle *new_handle(lua_State *L, int ends[2]) {
+  Handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+  memset(h, 0, sizeof *h);
+  ro_buffer_init(&h->in.bytes);
+  luaL_setmetatable(L, HANDLE);
+  h->child = ro_child_new();
+  if (h->child == NULL)
+    luaL_error(L, "not enough memory");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    luaL_error(L, "cannot start a process: %s", strerror(errno));
+  h->child->stream = ends[0];
+  return h;
+}
+
+/* In the parent: makes the child one of the family. A child that can't be watched doesn't live. */
+static void adopt(lua_State *L, ro_Child *child) {
+  int code;
+  child->pidfd = ro_pidfd_open(child->pid);
+  if (child->pidfd >= 0) {
+    ro_family_add(family_of(L), child);
+    return;
+  }
+  code = errno;
+  kill(child->pid, SIGKILL);
+  while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
+    ;
+  luaL_error(L, "cannot start a process: %s", strerror(code));
+}
+
+/*
+** fork(daemon, main): starts a process that runs main() and exits with the code that it
+** returns. Gives the handle; the handle of the child stays unused in the child itself.
+*/
+static int process_fork(lua_State *L) {
+  int daemon = lua_toboolean(L, 1), ends[2], code;
+  ro_Parent parent = ro_parent_here();
+  ro_Family *f = family_of(L);
+  Handle *h;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  h = new_handle(L, ends);
+  h->child->daemon = daemon;
+  lua_pushvalue(L, 2);
+  fflush(NULL);
+  h->child->pid = fork();
+  if (h->child->pid == 0) {
+    close(ends[0]);
+    h->child->stream = -1;
+    f->outlet = ends[1];
+    run_child(L, daemon, &parent);
+  }
+  code = errno;
+  close(ends[1]);
+  if (h->child->pid < 0)
+    return luaL_error(L, "cannot start a process: %s", strerror(code));
+  adopt(L, h->child);
+  lua_settop(L, 3);
+  return 1;
+}
+
+/* ---- methods of handles ---- */
+
+static int handle_gc(lua_State *L) {
+  Handle *h = check_handle(L);
+  if (h->child != NULL)
+    ro_child_drop(h->child);
+  h->child = NULL;
+  ro_buffer_free(&h->in.bytes);
+  return 0;
+}
+
+static int handle_pid(lua_State *L) {
+  lua_pushinteger(L, check_handle(L)->child->pid);
+  return 1;
+}
+
+static int handle_sentinel(lua_State *L) {
+  lua_pushinteger(L, check_handle(L)->child->pidfd);
+  return 1;
+}
+
+/* child:own(): was it started by this process. */
+static int handle_own(lua_State *L) {
+  lua_pushboolean(L, check_handle(L)->child->family != NULL);
+  return 1;
+}
+
+/* child:alive(): works in forks too. */
+static int handle_alive(lua_State *L) {
+  ro_Child *child = check_handle(L)->child;
+  lua_pushboolean(L, !child->ended && !ro_pidfd_ended(child->pidfd));
+  return 1;
+}
+
+/*
+** child:status(): nil while it runs, else its exit code, or -N after signal N; false when
+** another part of the program has taken the status. In a fork: what was known before.
+*/
+static int handle_status(lua_State *L) {
+  ro_Child *child = check_handle(L)->child;
+  if (!child->ended && (child->family == NULL || !ro_child_ended(child)))
+    lua_pushnil(L);
+  else if (child->lost)
+    lua_pushboolean(L, 0);
+  else if (WIFSIGNALED(child->status))
+    lua_pushinteger(L, -WTERMSIG(child->status));
+  else
+    lua_pushinteger(L, WEXITSTATUS(child->status));
+  return 1;
+}
+
+/* child:signal(number): whether it went to a living process. */
+static int handle_signal(lua_State *L) {
+  int sent = ro_child_signal(check_handle(L)->child, (int)luaL_checkinteger(L, 2));
+  if (sent < 0)
+    return luaL_error(L, "cannot signal process %d: %s", (int)check_handle(L)->child->pid, strerror(-sent));
+  lua_pushboolean(L, sent);
+  return 1;
+}
+
+/*
+** child:wait(deadline [, stream]): waits until it has ended or, if asked for, something came on its
+** stream. Gives whether it has ended, and whether there may be something to receive.
+*/
+static int handle_wait(lua_State *L) {
+  ro_Child *child = check_own(L);
+  int64_t deadline = luaL_checkinteger(L, 2);
+  int stream = lua_toboolean(L, 3) && child->stream >= 0;
+  struct pollfd fds[2] = {{.fd = child->pidfd, .events = POLLIN}, {.fd = child->stream, .events = POLLIN}};
+  int ended = ro_child_ended(child);
+  if (!ended)
+    ro_wait_poll(L, fds, stream ? 2 : 1, deadline);
+  lua_pushboolean(L, ended || fds[0].revents != 0);
+  lua_pushboolean(L, stream && (ended || fds[1].revents != 0));
+  return 2;
+}
+
+/* child:receive(): the body of the next values, or nil and whether none will ever come. */
+static int handle_receive(lua_State *L) {
+  Handle *h = check_handle(L);
+  ro_Child *child = check_own(L);
+  if (ro_stream_receive(L, child->stream, &h->in))
+    return 1;
+  if (h->in.finished)
+    ro_child_close_stream(child);
+  lua_pushnil(L);
+  lua_pushboolean(L, h->in.finished);
+  return 2;
+}
+
+/* child:cancel(): asks it to end its stream, of which nothing more is read. */
+static int handle_cancel(lua_State *L) {
+  Handle *h = check_handle(L);
+  ro_Child *child = check_own(L);
+  ro_stream_cancel(child->stream);
+  ro_buffer_clear(&h->in.bytes, 0);
+  h->in.used = 0;
+  h->in.finished = 1;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {{"pid", handle_pid},       {"sentinel", handle_sentinel},
+                                   {"own", handle_own},       {"alive", handle_alive},
+                                   {"status", handle_status}, {"signal", handle_signal},
+                                   {"wait", handle_wait},     {"receive", handle_receive},
+                                   {"cancel", handle_cancel}, {NULL, NULL}};
+
+/* ---- functions ---- */
+
+/* send(...): yields the values from this process to its parent; false when the parent has cancelled. */
+static int process_send(lua_State *L) {
+  lua_pushboolean(L, ro_stream_send(L, &family_of(L)->outlet, 1));
+  return 1;
+}
+
+/* close_stream(): no further values. */
+static int process_close_stream(lua_State *L) {
+  lua_pushboolean(L, ro_stream_finish(L, &family_of(L)->outlet));
+  return 1;
+}
+
+/* exit(code): ends this process, without any of its parent's. */
+static int process_exit(lua_State *L) {
+  finish_process((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+/* getpid() */
+static int process_getpid(lua_State *L) {
+  lua_pushinteger(L, ro_pid());
+  return 1;
+}
+
+/* now(): the moment, for deadlines and for the order of records. */
+static int process_now(lua_State *L) {
+  lua_pushinteger(L, ro_now());
+  return 1;
+}
+
+/* deadline([seconds]): the moment so far away; never without. */
+static int process_deadline(lua_State *L) {
+  lua_pushinteger(L, lua_isnoneornil(L, 1) ? RO_NEVER : ro_deadline(luaL_checknumber(L, 1)));
+  return 1;
+}
+
+/* signal_name(number): "SIGKILL" and the like. */
+static int process_signal_name(lua_State *L) {
+  int number = (int)luaL_checkinteger(L, 1);
+#ifdef __GLIBC__
+  const char *name = sigabbrev_np(number);
+  if (name != NULL) {
+    lua_pushfstring(L, "SIG%s", name);
+    return 1;
+  }
+#endif
+  lua_pushfstring(L, "signal %d", number);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"fork", process_fork},
+                                     {"send", process_send},
+                                     {"close_stream", process_close_stream},
+                                     {"exit", process_exit},
+                                     {"getpid", process_getpid},
+                                     {"now", process_now},
+                                     {"deadline", process_deadline},
+                                     {"signal_name", process_signal_name},
+                                     {NULL, NULL}};
+
+void ro_open_process(lua_State *L) {
+  make_family(L);
+  luaL_newmetatable(L, HANDLE);
+  lua_pushcfunction(L, handle_gc);
+  lua_setfield(L, -2, "__gc");
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  ro_open_values(L);
+  luaL_newlib(L, functions);
+  ro_open_record(L);
+  ro_failure_functions(L);
+  lua_setfield(L, -2, "_process");
+}

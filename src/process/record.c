@@ -1,0 +1,155 @@
+/*
+** A record is a short head (kind, token, time, process id, number, group) as one session of
+** the codec, after its length, and a body: values or a failure. What the parts mean is the
+** business of the Lua layer. The head is read without the body, so that a record of no
+** interest costs no decoding.
+*/
+#include "process/record.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/atfork.h"
+#include "base/error.h"
+#include "failure/failure.h"
+#include "process/values.h"
+#include "sys/journal.h"
+
+#define JOURNAL "remoteobj.journal"
+
+/* Arguments of the appending methods, and how many values a head has. */
+enum { SELF = 1, KIND, TOKEN, TIME, NUMBER, GROUP, CONTENT, HEAD = 6 };
+
+static ro_Journal *check_journal(lua_State *L) {
+  return luaL_checkudata(L, SELF, JOURNAL);
+}
+
+/* journal(): an empty journal, which processes forked later share. */
+static int journal_new(lua_State *L) {
+  ro_Journal *j = lua_newuserdatauv(L, sizeof *j, 0);
+  int code;
+  memset(j, 0, sizeof *j);
+  j->fd = -1;
+  luaL_setmetatable(L, JOURNAL);
+  code = ro_journal_open(j);
+  if (code != 0)
+    return luaL_error(L, "cannot open a journal: %s", strerror(code));
+  return 1;
+}
+
+static int journal_gc(lua_State *L) {
+  ro_journal_close(check_journal(L));
+  return 0;
+}
+
+static void encode_integer(lua_State *L, ro_Encoder *e, lua_Integer value) {
+  lua_pushinteger(L, value);
+  ro_encode(e, -1, 0);
+  lua_pop(L, 1);
+}
+
+/* Writes the head of a record from the arguments, preceded by its length. */
+static void encode_head(lua_State *L, ro_Buffer *out) {
+  ro_EncodeRules rules = ro_values_encode_rules(L, "group");
+  ro_Encoder *e;
+  uint32_t length = 0;
+  ro_buffer_add(out, &length, sizeof length);
+  e = ro_encoder_open(L, out, &rules);
+  encode_integer(L, e, luaL_checkinteger(L, KIND));
+  encode_integer(L, e, luaL_checkinteger(L, TOKEN));
+  encode_integer(L, e, luaL_checkinteger(L, TIME));
+  encode_integer(L, e, ro_pid());
+  encode_integer(L, e, luaL_checkinteger(L, NUMBER));
+  ro_encode(e, GROUP, 0);
+  ro_encoder_finish(e);
+  lua_pop(L, 1);
+  length = (uint32_t)(out->size - sizeof length);
+  if (!out->failed)
+    memcpy(out->data, &length, sizeof length);
+}
+
+static int append(lua_State *L, ro_Journal *j, const ro_Buffer *bytes) {
+  int code = bytes->failed ? ENOMEM : ro_journal_append(j, bytes->data, bytes->size);
+  if (code != 0)
+    return luaL_error(L, "cannot record: %s", strerror(code));
+  return 0;
+}
+
+/* Puts the record's body where it is neither taken for an argument nor collected. */
+static ro_Body *insert_body(lua_State *L) {
+  ro_Body *body = ro_body_new(L);
+  lua_insert(L, CONTENT);
+  return body;
+}
+
+/* journal:append_values(kind, token, time, number, group, ...) */
+static int journal_append_values(lua_State *L) {
+  ro_Journal *j = check_journal(L);
+  ro_Body *body;
+  if (lua_gettop(L) < GROUP)
+    lua_settop(L, GROUP);
+  body = insert_body(L);
+  encode_head(L, &body->bytes);
+  ro_values_encode(L, CONTENT + 1, &body->bytes, "result");
+  return append(L, j, &body->bytes);
+}
+
+/* journal:append_failure(kind, token, time, number, group, failure) */
+static int journal_append_failure(lua_State *L) {
+  ro_Journal *j = check_journal(L);
+  ro_Body *body;
+  ro_EncodeRules rules = ro_values_encode_rules(L, "error");
+  lua_settop(L, CONTENT);
+  body = insert_body(L);
+  encode_head(L, &body->bytes);
+  ro_failure_encode(L, CONTENT + 1, &body->bytes, &rules);
+  return append(L, j, &body->bytes);
+}
+
+/* Pushes the values of the head of the record in `body`. */
+static void decode_head(lua_State *L, ro_Body *body) {
+  ro_DecodeRules rules = ro_values_decode_rules(L);
+  uint32_t length = 0;
+  ro_Decoder *d;
+  if (body->bytes.size >= sizeof length)
+    memcpy(&length, body->bytes.data, sizeof length);
+  if (body->bytes.size < sizeof length || length > body->bytes.size - sizeof length)
+    ro_raise(L, RO_PROTOCOL, "a record of another process is malformed");
+  d = ro_decoder_open(L, body->bytes.data + sizeof length, length, &rules);
+  for (int i = 0; i < HEAD; i++)
+    ro_decode(d);
+  lua_remove(L, -HEAD - 1);
+  body->start = sizeof length + length;
+}
+
+/* journal:next(): nothing when there is no further record; else body, kind, token, time, pid, number, group.
+ */
+static int journal_next(lua_State *L) {
+  ro_Journal *j = check_journal(L);
+  ro_Body *body = ro_body_new(L);
+  int state = ro_journal_next(j, &body->bytes);
+  if (state == 0)
+    return 0;
+  if (state < 0)
+    return luaL_error(L, "cannot read records: %s", strerror(errno));
+  decode_head(L, body);
+  return 1 + HEAD;
+}
+
+static const luaL_Reg methods[] = {{"append_values", journal_append_values},
+                                   {"append_failure", journal_append_failure},
+                                   {"next", journal_next},
+                                   {NULL, NULL}};
+
+void ro_open_record(lua_State *L) {
+  luaL_newmetatable(L, JOURNAL);
+  lua_pushcfunction(L, journal_gc);
+  lua_setfield(L, -2, "__gc");
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  lua_pushcfunction(L, journal_new);
+  lua_setfield(L, -2, "journal");
+}

@@ -1,0 +1,173 @@
+#include "process/stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "lock/lock.h"
+#include "process/values.h"
+
+/* Bytes read at a time, as long as no frame is known to be larger. */
+#define READ_STEP ((size_t)64 * 1024)
+
+/* Memory that a reader keeps between frames. */
+#define KEEP ((size_t)256 * 1024)
+
+/* Before each frame; a frame of this size and no bytes is the last. */
+typedef uint64_t FrameSize;
+#define LAST UINT64_MAX
+
+enum State { GOING, CANCELLED, GONE };
+
+/* What the reader has said by now. */
+static enum State reader_state(int fd) {
+  char byte;
+  ssize_t got;
+  do
+    got = recv(fd, &byte, 1, MSG_DONTWAIT);
+  while (got < 0 && errno == EINTR);
+  if (got > 0)
+    return CANCELLED;
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? GOING : GONE;
+}
+
+/* Sends all of it unless the reader cancels or is gone. */
+static enum State send_all(lua_State *L, int fd, const char *bytes, size_t size) {
+  while (size > 0) {
+    ssize_t sent = send(fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct pollfd wait = {.fd = fd, .events = POLLIN | POLLOUT};
+    enum State state;
+    if (sent >= 0) {
+      bytes += sent;
+      size -= (size_t)sent;
+      continue;
+    }
+    if (errno == EINTR)
+      continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS)
+      return GONE;
+    state = reader_state(fd);
+    if (state != GOING)
+      return state;
+    ro_wait_poll(L, &wait, 1, RO_NEVER);
+  }
+  return GOING;
+}
+
+/* Sends one frame; the reader may have spoken before. */
+static int send_frame(lua_State *L, int *fd, const char *bytes, size_t size) {
+  enum State state = reader_state(*fd);
+  if (state == GOING)
+    state = send_all(L, *fd, bytes, size);
+  if (state == GONE) {
+    close(*fd);
+    *fd = -1;
+  }
+  return state != CANCELLED;
+}
+
+int ro_stream_send(lua_State *L, int *fd, int first) {
+  FrameSize size = 0;
+  ro_Body *body;
+  int going;
+  if (*fd < 0)
+    return 1;
+  body = ro_body_new(L);
+  lua_insert(L, first);
+  ro_buffer_add(&body->bytes, &size, sizeof size);
+  ro_values_encode(L, first + 1, &body->bytes, "value");
+  if (body->bytes.failed)
+    return luaL_error(L, "not enough memory");
+  size = body->bytes.size - sizeof size;
+  memcpy(body->bytes.data, &size, sizeof size);
+  going = send_frame(L, fd, body->bytes.data, body->bytes.size);
+  ro_buffer_free(&body->bytes);
+  lua_remove(L, first);
+  return going;
+}
+
+int ro_stream_finish(lua_State *L, int *fd) {
+  FrameSize size = LAST;
+  if (*fd < 0)
+    return 1;
+  return send_frame(L, fd, (const char *)&size, sizeof size);
+}
+
+void ro_stream_cancel(int fd) {
+  if (fd >= 0)
+    send(fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* ---- the reader's side ---- */
+
+/* How many bytes the next frame has, header included: 0 when that is not known yet. */
+static uint64_t frame_size(const ro_Inlet *in) {
+  FrameSize size;
+  if (in->bytes.size - in->used < sizeof size)
+    return 0;
+  memcpy(&size, in->bytes.data + in->used, sizeof size);
+  return size == LAST ? LAST : size + sizeof size;
+}
+
+/* Pushes the body of the next frame if all of it is there. */
+static int take_frame(lua_State *L, ro_Inlet *in) {
+  uint64_t size = frame_size(in);
+  ro_Body *body;
+  if (size == LAST)
+    in->finished = 1;
+  if (size == 0 || size == LAST || size > in->bytes.size - in->used)
+    return 0;
+  body = ro_body_new(L);
+  ro_buffer_add(&body->bytes, in->bytes.data + in->used, (size_t)size);
+  if (body->bytes.failed)
+    return luaL_error(L, "not enough memory");
+  body->start = sizeof(FrameSize);
+  in->used += (size_t)size;
+  return 1;
+}
+
+/* Reads once. What was handed out makes room before. */
+static void read_more(lua_State *L, int fd, ro_Inlet *in) {
+  uint64_t wanted;
+  size_t room = READ_STEP;
+  char *to;
+  ssize_t got;
+  if (in->used > 0)
+    ro_buffer_drop(&in->bytes, in->used);
+  in->used = 0;
+  if (in->bytes.size == 0)
+    ro_buffer_clear(&in->bytes, KEEP);
+  wanted = frame_size(in);
+  if (wanted != LAST && wanted > in->bytes.size + room)
+    room = (size_t)wanted - in->bytes.size;
+  to = ro_buffer_reserve(&in->bytes, room);
+  if (to == NULL) {
+    in->finished = 1;
+    luaL_error(L, "not enough memory");
+  }
+  do
+    got = recv(fd, to, room, MSG_DONTWAIT);
+  while (got < 0 && errno == EINTR);
+  if (got > 0)
+    in->bytes.size += (size_t)got;
+  else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+    in->finished = 1;
+}
+
+int ro_stream_receive(lua_State *L, int fd, ro_Inlet *in) {
+  if (in->finished || take_frame(L, in))
+    return !in->finished;
+  if (in->finished)
+    return 0;
+  if (fd < 0) {
+    in->finished = 1;
+    return 0;
+  }
+  read_more(L, fd, in);
+  return take_frame(L, in);
+}
