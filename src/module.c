@@ -5,7 +5,6 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/error.h"
 #include "base/limits.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
@@ -18,8 +17,9 @@
 ** closed: its signal handler and what it registered for forks point into it.
 */
 static void stay_loaded(void) {
+  static const char inside = 0;
   Dl_info info;
-  if (dladdr((const void *)&ro_error_name, &info) != 0 && info.dli_fname != NULL)
+  if (dladdr(&inside, &info) != 0 && info.dli_fname != NULL)
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
 }
 

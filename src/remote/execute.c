@@ -155,10 +155,12 @@ static void resolve_operands(lua_State *L, const ro_Proxy *proxy, int count) {
     const ro_View *view = ro_test_view(L, i);
     if (view == NULL || view->proxy != proxy)
       continue;
-    if (ro_is_root(L, i))
+    if (ro_is_root(L, i)) {
       ro_push_object(L, proxy);
-    else
-      lua_settop(L, lua_gettop(L) - ro_execute_here(L, i, RO_OP_ROOT, 0) + 1);
+    } else {
+      ro_execute_here(L, i, RO_OP_ROOT, 0);
+      lua_settop(L, first + count);
+    }
     lua_replace(L, i);
   }
 }
