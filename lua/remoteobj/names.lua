@@ -18,8 +18,17 @@ local owner = setmetatable({}, weak_keys) -- metatable -> known class that it be
 local found = setmetatable({}, weak_keys) -- class, metatable or function -> name in the loaded modules, as last found
 local index_only = setmetatable({}, weak_keys) -- class -> metatable { __index = class } made here
 
+-- The libraries of Lua itself are no classes: data from elsewhere can't reach them so.
+local standard = { [loaded._G] = true }
+for _, name in ipairs { "coroutine", "debug", "io", "math", "os", "package", "string", "table", "utf8" } do
+  if loaded[name] then standard[loaded[name]] = true end
+end
+
 -- Marks the name of a metatable that has nothing but `__index = CLASS`, after the class's name.
 local INDEX = "/__index"
+
+-- The same of a parent that only its child is known by.
+local SUPER = "/super"
 
 names.known = known
 
@@ -84,11 +93,15 @@ local function search_function(target)
   end)
 end
 
--- The name of a function that both sides know, or nil.
-function names.function_name(func)
+-- The name that a function was last found under, if it still has it.
+function names.last_function_name(func)
   local name = found[func]
   if name and resolve(name) == func then return name end
-  name = search_function(func)
+end
+
+-- The name of a function that both sides know, or nil.
+function names.function_name(func)
+  local name = search_function(func)
   found[func] = name
   return name
 end
@@ -161,6 +174,22 @@ local function hook(mt, class, name)
   return value
 end
 
+local function is_lent(name)
+  return name:sub(1, 1) == "@" or name:sub(-#SUPER) == SUPER
+end
+
+-- Instances and classes of some libraries hold the parent in a field: it is known by its child.
+local function lend_name(class, name)
+  local super = rawget(class, "super")
+  while type(super) == "table" and not known[super] do
+    name = name .. SUPER
+    known[super] = name
+    local mt = metatable_of(super)
+    if not rawequal(mt, super) then owner[mt] = super end
+    super = rawget(super, "super")
+  end
+end
+
 local function described(mt)
   local name = rawget(mt, "__name")
   return type(name) == "string" and name or nil
@@ -174,6 +203,7 @@ function names.describe(mt)
     return nil, ("unknown metatable%s (remoteobj.register makes a class known)"):format(
       label and " " .. label or "")
   end
+  lend_name(class, name)
   local pack = hook(mt, class, "__pack")
   if pack and not hook(mt, class, "__unpack") then
     return nil, ("instance of %s, which has __pack but no __unpack"):format(name)
@@ -186,22 +216,29 @@ function names.class_value_name(class)
   return (loaded_name(class, itself))
 end
 
-local function known_class(name)
+-- The class called `name`, and whether it was registered or proxied.
+local function named_class(name)
   local class = registered[name]
   if class == nil then class = proxied[name] end
-  return class
+  if class ~= nil then return class, true end
+  class = resolve(name)
+  if class == nil and name:sub(-#SUPER) == SUPER then
+    class = named_class(name:sub(1, -#SUPER - 1))
+    class = type(class) == "table" and rawget(class, "super") or nil
+  end
+  return class, false
 end
 
 -- The metatable called `name`, its __unpack, and whether it has a finalizer; or nothing.
 function names.find_metatable(name)
-  local class = known_class(name)
-  if class == nil then class = resolve(name) end
+  local class = named_class(name)
   local mt
+  if standard[class] then return end
   if type(class) == "table" then
     mt = metatable_of(class)
   elseif name:sub(-#INDEX) == INDEX then
-    class = names.find_class(name:sub(1, -#INDEX - 1))
-    if not class then return end
+    class = named_class(name:sub(1, -#INDEX - 1))
+    if type(class) ~= "table" or standard[class] then return end
     mt = index_only[class] or { __index = class }
     index_only[class] = mt
   else
@@ -213,10 +250,9 @@ end
 -- The class called `name` as a value. Of the loaded modules only what looks like a class, so
 -- that data from elsewhere can't ask for any module.
 function names.find_class(name)
-  local class = known_class(name)
-  if class ~= nil then return class end
-  class = resolve(name)
-  if type(class) ~= "table" or rawequal(class, loaded._G) then return end
+  local class, certain = named_class(name)
+  if certain then return class end
+  if type(class) ~= "table" or standard[class] then return end
   if rawget(class, "__index") ~= nil or debug.getmetatable(class) ~= nil then return class end
 end
 
@@ -224,6 +260,7 @@ local function learn(class, name)
   known[class] = name
   local mt = metatable_of(class)
   if not rawequal(mt, class) then owner[mt] = class end
+  lend_name(class, name)
 end
 
 -- Names a class for the processes related by fork. A name given before stays.
@@ -258,7 +295,7 @@ function names.register(class, name)
     misuse(2, "another class is registered as %q", name)
   end
   registered[name] = class
-  if not known[class] or known[class]:sub(1, 1) == "@" then learn(class, name) end
+  if not known[class] or is_lent(known[class]) then learn(class, name) end
   return class
 end
 

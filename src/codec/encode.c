@@ -9,7 +9,8 @@
 #include "codec/put.h"
 
 #define FIXMAP_MOST 15
-#define KEEP_OUTPUT 65536
+#define KEEP_OUTPUT ((size_t)64 << 10)
+#define KEEP_MOST ((size_t)32 << 20)
 
 /* A map's header: is it wide enough for whatever follows. */
 enum { MAP_OPEN, MAP_SETTLED, MAP_WIDE };
@@ -23,8 +24,8 @@ static void put_text(ro_Encoder *e, const char *bytes, size_t size) {
     ro_unsendable(e, "string of %I bytes", (LUAI_UACINT)size);
   if (size > e->stop - e->out->size)
     ro_too_large(e);
-  if (e->rules->text && !ro_is_utf8(bytes, size))
-    ro_put_binary(e->out, bytes, size);
+  if (e->rules->text)
+    ro_put_text(e->out, bytes, size);
   else
     ro_put_string(e->out, bytes, size);
 }
@@ -329,8 +330,20 @@ static void begin(ro_Encoder *e) {
       e->rules->limit != 0 && e->rules->limit < SIZE_MAX - e->start ? e->start + e->rules->limit : SIZE_MAX;
   e->objects = e->upvalues = e->class_count = 0;
   e->references = 0;
+  e->scanned = 0;
   e->number = 0;
   e->known = -1;
+}
+
+/*
+** Empties the session's own buffer. Its memory is kept while it is needed: by the next
+** session as large as the last.
+*/
+static void clear_own(ro_Encoder *e) {
+  size_t keep = 2 * e->own.size;
+  if (keep < KEEP_OUTPUT)
+    keep = KEEP_OUTPUT;
+  ro_buffer_clear(&e->own, keep < KEEP_MOST ? keep : KEEP_MOST);
 }
 
 ro_Encoder *ro_encoder_open(lua_State *L, ro_Buffer *out, const ro_EncodeRules *rules) {
@@ -343,7 +356,7 @@ ro_Encoder *ro_encoder_open(lua_State *L, ro_Buffer *out, const ro_EncodeRules *
     e = new_encoder(L);
   }
   if (out == NULL)
-    ro_buffer_clear(&e->own, KEEP_OUTPUT);
+    clear_own(e);
   e->walk.L = L;
   e->out = out != NULL ? out : &e->own;
   e->rules = rules;

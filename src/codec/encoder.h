@@ -36,6 +36,7 @@ struct ro_Encoder {
   uint32_t objects, upvalues;
   int references; /* was any written */
   int number;     /* of the argument or result, for paths */
+  int scanned;    /* are the functions that have names in `seen` */
   int busy;
   int known;           /* are there classes that travel by name; -1: not asked yet */
   const void *globals; /* address of the table of globals */
@@ -48,6 +49,7 @@ struct ro_Encoder {
 #define RO_KEY_METATABLE(p) ((uintptr_t)(p) + 1) /* number of the class whose instances have it */
 #define RO_KEY_UPVALUE(p) ((uintptr_t)(p) + 2)   /* number of the upvalue */
 #define RO_KEY_CLASS(p) ((uintptr_t)(p) + 3)     /* number of the class that it is */
+#define RO_KEY_NAMED(p) ((uintptr_t)(p) + 4)     /* not 0: the Lua function has a name */
 
 /* In the number of an object: its __pack has not been dealt with wholly. */
 #define RO_SEEN_OPEN UINT32_C(0x80000000)
@@ -94,6 +96,9 @@ int ro_encode_class_value(ro_Encoder *e);
 
 /* Writes RO_EXT_NAMED with the name on top. [-1, +0, -] */
 void ro_encode_named(ro_Encoder *e, const char *what);
+
+/* Writes RO_EXT_GLOBALS in place of the topmost value. [-1, +0, -] */
+void ro_encode_globals(ro_Encoder *e);
 
 /* Raises Unsendable: "cannot send PATH: " and the formatted reason; never returns. [-0, +0, v] */
 int ro_unsendable(ro_Encoder *e, const char *format, ...);

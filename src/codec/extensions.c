@@ -277,13 +277,10 @@ static int get_special(ro_Decoder *d, ro_Extent extent) {
   lua_State *L = d->walk.L;
   size_t stop = d->stop, promised = d->promised;
   int top = lua_gettop(L);
-  ro_Run run;
   luaL_checkstack(L, 2 * LUA_MINSTACK, "value");
   d->stop = extent.end;
   d->promised = 0;
-  ro_walk_enter(&d->walk, &run, 0);
   d->rules->special(d, extent.type, extent.end - d->position, d->rules->context);
-  ro_walk_leave(&d->walk);
   if (lua_gettop(L) != top + 1)
     luaL_error(L, "a reader of extension %d left %d values", extent.type, lua_gettop(L) - top);
   check_end(d, extent.end);

@@ -1,6 +1,8 @@
 /* Encoding of functions: by name where both sides know them, else as code and upvalues. */
 #include "codec/encoder.h"
 
+#include <string.h>
+
 #include "codec/names.h"
 #include "codec/put.h"
 
@@ -26,19 +28,46 @@ static uint8_t count_upvalues(lua_State *L) {
   return info.nups;
 }
 
+static void note_named(void *context, const void *function) {
+  *ro_encoder_seen(context, RO_KEY_NAMED(function)) = 1;
+}
+
+/*
+** Pushes the name of the topmost function and returns 1, if it has one. Most Lua functions
+** that come here have none; a look at all that do is needed to know, one for a session.
+*/
+static int push_name(ro_Encoder *e) {
+  lua_State *L = e->walk.L;
+  lua_pushvalue(L, -1);
+  ro_names_call(L, "last_function_name", 1, 1);
+  if (!lua_isnil(L, -1))
+    return 1;
+  lua_pop(L, 1);
+  if (!lua_iscfunction(L, -1)) {
+    if (!e->scanned)
+      ro_names_visit_functions(L, note_named, e);
+    e->scanned = 1;
+    if (ro_seen_get(&e->seen, RO_KEY_NAMED(lua_topointer(L, -1))) == 0)
+      return 0;
+  }
+  lua_pushvalue(L, -1);
+  ro_names_call(L, "function_name", 1, 1);
+  if (!lua_isnil(L, -1))
+    return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
 void ro_encode_function(ro_Encoder *e) {
   lua_State *L = e->walk.L;
   ro_Frame *f;
   size_t mark;
   uint8_t upvalues;
-  lua_pushvalue(L, -1);
-  ro_names_call(L, "function_name", 1, 1);
-  if (!lua_isnil(L, -1)) {
+  if (push_name(e)) {
     ro_encode_named(e, RO_NAMED_FUNCTION);
     lua_pop(L, 1);
     return;
   }
-  lua_pop(L, 1);
   if (lua_iscfunction(L, -1))
     ro_unsendable(e, "C function that no loaded module and no global holds");
   *ro_encoder_seen(e, RO_KEY_OBJECT(lua_topointer(L, -1))) = ++e->objects;
@@ -84,7 +113,8 @@ void ro_encode_upvalue(ro_Encoder *e, ro_Frame *f) {
   }
   *number = ++e->upvalues;
   ro_put_array(e->out, 1);
-  lua_getupvalue(L, -1, i);
-  if (!put_module(e))
+  if (strcmp(lua_getupvalue(L, -1, i), "_ENV") == 0)
+    ro_encode_globals(e); /* whatever it is here: the receiver's globals there */
+  else if (!put_module(e))
     ro_encode_open(e);
 }

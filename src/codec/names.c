@@ -59,3 +59,32 @@ void ro_codec_name_class(lua_State *L, int index, const char *name) {
   lua_pushstring(L, name);
   ro_names_call(L, "name_class", 2, 0);
 }
+
+typedef struct Visit {
+  void (*visit)(void *context, const void *function);
+  void *context;
+} Visit;
+
+/* Visits the Lua functions in the topmost value, going into tables `levels` deep. */
+static void visit_functions(lua_State *L, const Visit *v, int levels) {
+  int type = lua_type(L, -1);
+  if (type == LUA_TFUNCTION && !lua_iscfunction(L, -1))
+    v->visit(v->context, lua_topointer(L, -1));
+  if (type != LUA_TTABLE || levels == 0)
+    return;
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    if (lua_type(L, -2) == LUA_TSTRING)
+      visit_functions(L, v, levels - 1);
+    lua_pop(L, 1);
+  }
+}
+
+void ro_names_visit_functions(lua_State *L, void (*visit)(void *context, const void *function),
+                              void *context) {
+  Visit v = {visit, context};
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  visit_functions(L, &v, 3);
+  lua_pop(L, 1);
+}

@@ -28,4 +28,11 @@ int ro_names_any_known(lua_State *L);
  * +(0|1), -] */
 int ro_names_known(lua_State *L, int index);
 
+/*
+** Calls `visit` with the address of every Lua function that has a name: those that are
+** loaded modules, their fields, or fields of such fields. [-0, +0, v]
+*/
+void ro_names_visit_functions(lua_State *L, void (*visit)(void *context, const void *function),
+                              void *context);
+
 #endif

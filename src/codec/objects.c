@@ -36,6 +36,10 @@ static void put_empty_ext(ro_Encoder *e, unsigned type) {
   lua_pop(e->walk.L, 1);
 }
 
+void ro_encode_globals(ro_Encoder *e) {
+  put_empty_ext(e, RO_EXT_GLOBALS);
+}
+
 static int is_globals(ro_Encoder *e, const void *address) {
   if (e->globals == NULL) {
     lua_rawgeti(e->walk.L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
@@ -74,7 +78,7 @@ static uint32_t class_of_metatable(ro_Encoder *e) {
   lua_State *L = e->walk.L;
   const void *metatable = lua_topointer(L, -1);
   const void *class;
-  uint32_t number = *ro_encoder_seen(e, RO_KEY_METATABLE(metatable));
+  uint32_t number = ro_seen_get(&e->seen, RO_KEY_METATABLE(metatable));
   if (number != 0) {
     lua_pop(L, 1);
     return number;
@@ -89,6 +93,7 @@ static uint32_t class_of_metatable(ro_Encoder *e) {
   number = add_class(e);
   *ro_encoder_seen(e, RO_KEY_METATABLE(metatable)) = number;
   *ro_encoder_seen(e, RO_KEY_CLASS(class)) = number;
+  e->known = -1; /* its parents may have become known with it */
   return number;
 }
 
@@ -102,7 +107,7 @@ static int named_class(ro_Encoder *e) {
     return 1;
   if (e->class_count == 0)
     return 0;
-  number = *ro_encoder_seen(e, RO_KEY_CLASS(lua_topointer(L, -1)));
+  number = ro_seen_get(&e->seen, RO_KEY_CLASS(lua_topointer(L, -1)));
   if (number == 0)
     return 0;
   lua_pushlstring(L, e->classes[number - 1].name, e->classes[number - 1].size);
@@ -190,7 +195,7 @@ static void open_table(ro_Encoder *e) {
   if (put_reference(e, *number))
     return;
   if (is_globals(e, address)) {
-    put_empty_ext(e, RO_EXT_GLOBALS);
+    ro_encode_globals(e);
     return;
   }
   if ((e->known != 0 || e->class_count != 0) && ro_encode_class_value(e))
@@ -199,8 +204,7 @@ static void open_table(ro_Encoder *e) {
     ro_encode_instance(e);
     return;
   }
-  number = ro_encoder_seen(e, RO_KEY_OBJECT(address));
-  *number = ++e->objects;
+  *number = ++e->objects; /* nothing was added to the set meanwhile */
   ro_encode_content(e, 0);
 }
 

@@ -50,38 +50,29 @@ void ro_put_float(ro_Buffer *b, double value) {
   put_tagged(b, 0xcb, bits, 8);
 }
 
-/* Appends the bytes after a header with the narrowest of the length forms at tag8, tag8 + 1, tag8 + 2. */
-static void put_bytes(ro_Buffer *b, unsigned tag8, const char *bytes, size_t size) {
-  if (size > UINT32_MAX) { /* such a string can't be written at all */
-    b->failed = 1;
-    return;
-  }
+/* Appends the narrowest of the headers at tag8, tag8 + 1, tag8 + 2 that can tell `size`. */
+static void put_length(ro_Buffer *b, unsigned tag8, size_t size) {
   if (size <= UINT8_MAX)
     put_tagged(b, tag8, size, 1);
   else if (size <= UINT16_MAX)
     put_tagged(b, tag8 + 1, size, 2);
-  else
+  else if (size <= UINT32_MAX)
     put_tagged(b, tag8 + 2, size, 4);
-  ro_buffer_add(b, bytes, size);
+  else /* such a string can't be written at all */
+    b->failed = 1;
+}
+
+/* Appends the header of a string. */
+static void put_string_header(ro_Buffer *b, size_t size) {
+  if (size <= 31)
+    ro_put_byte(b, 0xa0 | (unsigned)size);
+  else
+    put_length(b, 0xd9, size);
 }
 
 void ro_put_string(ro_Buffer *b, const char *bytes, size_t size) {
-  uint8_t *to;
-  if (size > 31) {
-    put_bytes(b, 0xd9, bytes, size);
-    return;
-  }
-  to = ro_put_room(b, size + 1);
-  if (to == NULL)
-    return;
-  to[0] = (uint8_t)(0xa0 | size);
-  if (size > 0)
-    memcpy(to + 1, bytes, size);
-  b->size += size + 1;
-}
-
-void ro_put_binary(ro_Buffer *b, const char *bytes, size_t size) {
-  put_bytes(b, 0xc4, bytes, size);
+  put_string_header(b, size);
+  ro_buffer_add(b, bytes, size);
 }
 
 void ro_put_array(ro_Buffer *b, uint32_t count) {
@@ -129,19 +120,7 @@ void ro_binary_end(ro_Buffer *b, size_t mark) {
   patch_length(b, mark - 4, mark);
 }
 
-/* How many of the bytes from `p` on are ASCII, in steps of eight while that is possible. */
-static const uint8_t *skip_ascii(const uint8_t *p, const uint8_t *end) {
-  while (end - p >= 8) {
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    if (word & UINT64_C(0x8080808080808080))
-      break;
-    p += 8;
-  }
-  while (p < end && *p < 0x80)
-    p++;
-  return p;
-}
+/* ---- text ---- */
 
 /* The length of the well-formed sequence of several bytes at `p`, or 0. */
 static int sequence_length(const uint8_t *p, const uint8_t *end) {
@@ -156,14 +135,42 @@ static int sequence_length(const uint8_t *p, const uint8_t *end) {
   return length;
 }
 
-int ro_is_utf8(const char *bytes, size_t size) {
-  const uint8_t *p = (const uint8_t *)bytes;
+/* Is every byte of the string part of well-formed UTF-8. */
+static int is_utf8(const uint8_t *p, size_t size) {
   const uint8_t *end = p + size;
-  while ((p = skip_ascii(p, end)) < end) {
-    int length = sequence_length(p, end);
+  while (p < end) {
+    int length = *p < 0x80 ? 1 : sequence_length(p, end);
     if (length == 0)
       return 0;
     p += length;
   }
   return 1;
+}
+
+/* Copies `size` bytes; returns whether all of them are ASCII. One pass: the bytes are touched anyway. */
+static int copy_ascii(uint8_t *to, const uint8_t *from, size_t size) {
+  uint64_t word[4], all = 0;
+  uint8_t rest = 0;
+  for (; size >= sizeof word; size -= sizeof word, from += sizeof word, to += sizeof word) {
+    memcpy(word, from, sizeof word);
+    all |= (word[0] | word[1]) | (word[2] | word[3]);
+    memcpy(to, word, sizeof word);
+  }
+  for (; size > 0; size--)
+    rest |= *to++ = *from++;
+  return ((all & UINT64_C(0x8080808080808080)) | (rest & 0x80)) == 0;
+}
+
+void ro_put_text(ro_Buffer *b, const char *bytes, size_t size) {
+  size_t mark = b->size;
+  uint8_t *to;
+  put_string_header(b, size);
+  to = ro_put_room(b, size);
+  if (to == NULL || copy_ascii(to, (const uint8_t *)bytes, size) || is_utf8(to, size)) {
+    b->size += to != NULL ? size : 0;
+    return;
+  }
+  b->size = mark;
+  put_length(b, 0xc4, size);
+  ro_buffer_add(b, bytes, size);
 }

@@ -47,8 +47,9 @@ static inline void ro_store64(uint8_t *to, uint64_t value) {
 /* Appends a float, always as float64. */
 void ro_put_float(ro_Buffer *b, double value);
 
-/* Appends a string as `bin`, for readers that tell bytes from text. */
-void ro_put_binary(ro_Buffer *b, const char *bytes, size_t size);
+/* Appends a string: as `str` if it is well-formed UTF-8, else as `bin`, for readers that tell text from
+ * bytes. */
+void ro_put_text(ro_Buffer *b, const char *bytes, size_t size);
 
 /* Appends the header of a reference to object `number`, and the number. */
 void ro_put_reference(ro_Buffer *b, uint32_t number);
@@ -56,8 +57,5 @@ void ro_put_reference(ro_Buffer *b, uint32_t number);
 /* Begins a `bin` of unknown length; returns a mark for ro_binary_end, which sets the length. */
 size_t ro_binary_begin(ro_Buffer *b);
 void ro_binary_end(ro_Buffer *b, size_t mark);
-
-/* Is every byte of the string part of well-formed UTF-8. */
-int ro_is_utf8(const char *bytes, size_t size);
 
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define LEAST_BITS 6
-#define KEEP_BITS 12 /* 64 KiB */
+#define KEEP_BITS 13 /* 128 KiB */
 
 void ro_seen_free(ro_Seen *s) {
   free(s->entries);
@@ -33,7 +33,7 @@ static ro_SeenEntry *find(ro_SeenEntry *entries, uint32_t bits, uint32_t generat
 }
 
 static int grow(ro_Seen *s) {
-  uint32_t bits = s->bits == 0 ? LEAST_BITS : s->bits + 2;
+  uint32_t bits = s->bits == 0 ? LEAST_BITS : s->bits < KEEP_BITS ? s->bits + 2 : s->bits + 1;
   ro_SeenEntry *entries = calloc((size_t)1 << bits, sizeof *entries);
   if (entries == NULL)
     return 0;
@@ -59,4 +59,12 @@ uint32_t *ro_seen_at(ro_Seen *s, uintptr_t key) {
     s->used++;
   }
   return &entry->number;
+}
+
+uint32_t ro_seen_get(const ro_Seen *s, uintptr_t key) {
+  const ro_SeenEntry *entry;
+  if (s->bits == 0)
+    return 0;
+  entry = find(s->entries, s->bits, s->generation, key);
+  return entry->generation == s->generation ? entry->number : 0;
 }

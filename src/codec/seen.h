@@ -33,4 +33,7 @@ void ro_seen_free(ro_Seen *s);
 */
 uint32_t *ro_seen_at(ro_Seen *s, uintptr_t key);
 
+/* The number of `key`, 0 when it is not there; adds nothing. */
+uint32_t ro_seen_get(const ro_Seen *s, uintptr_t key);
+
 #endif
