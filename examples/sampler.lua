@@ -39,8 +39,8 @@ end
 function Sampler:sample()
   local busy, all = cpu_ticks()
   local cpu = self.latest and self.latest.cpu or 0
-  if all > (self.all or all) then
-    cpu = 100 * (busy - self.busy) / (all - self.all)
+  if all > self.all then
+    cpu = math.max(0, math.min(100, 100 * (busy - self.busy) / (all - self.all)))
   end
   self.busy, self.all = busy, all
   self.latest = { cpu = cpu, memory = memory_used() }
@@ -48,10 +48,11 @@ function Sampler:sample()
 end
 
 function Sampler:run(remote)
+  self.busy, self.all = cpu_ticks()
   local _ <close> = remote:listen_()
   while not self.stop do
-    self:sample()
     remoteobj.sleep(1 / self.rate)
+    self:sample()
   end
   return #self.history
 end

@@ -11,9 +11,11 @@ function Counter:add(n)
   return self.count
 end
 
-local counter = remoteobj.Proxy(setmetatable({}, Counter))
+local counter = setmetatable({}, Counter)
+local remote = remoteobj.Proxy(counter)
+
 local function serve()
-  local _ <close> = counter:listen_()
+  local _ <close> = remote:listen_()
   while not counter.stopped do
     remoteobj.sleep(0.01)
   end
@@ -21,9 +23,9 @@ end
 
 do
   local process <close> = remoteobj.process(serve):start()
-  counter:wait_until_listening(process)
-  assert(counter:add(2) == 42)
-  counter.stopped = true
+  remote:wait_until_listening(process)
+  assert(remote:add(2) == 42)
+  remote.stopped = true
 end
 
 local function check(name, path)

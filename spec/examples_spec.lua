@@ -51,7 +51,7 @@ describe("examples/sampler.lua", function()
     local shown = output:match "with its traceback there:\n(.-)\nstopped"
     assert.is_truthy(shown:find("no-such-sensor/cpu0", 1, true))
     assert.is_truthy(shown:find("stack traceback:", 1, true))
-    assert.is_truthy(shown:find("sampler.lua:%d+: in .*'temperature'"))
+    assert.is_truthy(shown:find "sampler.lua:%d+: in .*'read_file'\n.*sampler.lua:%d+: in ")
   end)
 
   it("stops the sampler and draws its history", function()
