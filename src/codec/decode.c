@@ -31,8 +31,8 @@ void ro_decode_promise(ro_Decoder *d, size_t items) {
   const ro_Frame *f = innermost(d);
   size_t promised = d->promised + (f != NULL ? remaining(f) : 0);
   if (items > left || promised > left - items)
-    ro_damaged(d, d->position, "expected %I more items, found %I bytes", (LUAI_UACINT)(items + promised),
-               (LUAI_UACINT)left);
+    ro_damaged(d, d->position, "expected %I items and %I more around them, found %I bytes",
+               (LUAI_UACINT)items, (LUAI_UACINT)promised, (LUAI_UACINT)left);
 }
 
 ro_Frame *ro_decode_push(ro_Decoder *d, int kind, int slots, uint32_t count) {
@@ -247,11 +247,11 @@ void ro_decoder_close(ro_Decoder *d) {
   d->busy = 0;
 }
 
-/* Reads what may stand before a session's values. */
-static void get_graph(ro_Decoder *d) {
+int ro_get_graph(ro_Decoder *d) {
   size_t position = d->position;
-  if (d->stop - position < 6 || d->data[position] != 0xd6 || d->data[position + 1] != RO_EXT_GRAPH)
-    return;
+  if (d->walk.nesting > 0 || d->stop - position < 6 || d->data[position] != 0xd6 ||
+      d->data[position + 1] != RO_EXT_GRAPH)
+    return 0;
   d->position += 2;
   if (ro_get_unsigned(d, 4) > d->stop - d->position)
     ro_damaged(d, position, "expected fewer objects than bytes");
@@ -261,6 +261,7 @@ static void get_graph(ro_Decoder *d) {
   lua_newtable(d->walk.L);
   lua_setfield(d->walk.L, -2, RO_D_OBJECTS);
   lua_pop(d->walk.L, 1);
+  return 1;
 }
 
 /* Puts the table of numbered objects where the run finds it. */
@@ -277,8 +278,7 @@ void ro_decode(ro_Decoder *d) {
   if (d->walk.nesting == RO_MOST_NESTING)
     ro_damaged(d, d->position, "proxies nested too deeply");
   luaL_checkstack(d->walk.L, LUA_MINSTACK, "value");
-  if (d->walk.nesting == 0)
-    get_graph(d);
+  ro_get_graph(d);
   graph = d->graph;
   if (graph)
     push_kept(d);

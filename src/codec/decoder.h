@@ -50,10 +50,10 @@ typedef struct ro_Extent {
 } ro_Extent;
 
 /* Raises Protocol: where the data is damaged, and how; never returns. [-0, +0, v] */
-int ro_damaged(const ro_Decoder *d, size_t position, const char *format, ...);
+_Noreturn void ro_damaged(const ro_Decoder *d, size_t position, const char *format, ...);
 
 /* Raises Protocol unless there are `size` bytes at the position. [-0, +0, v] */
-void ro_get_truncated(const ro_Decoder *d, const char *what);
+_Noreturn void ro_get_truncated(const ro_Decoder *d, const char *what);
 static inline void ro_get_need(const ro_Decoder *d, size_t size, const char *what) {
   if (d->stop - d->position < size)
     ro_get_truncated(d, what);
@@ -75,6 +75,9 @@ int ro_get_map_header(ro_Decoder *d, uint32_t *count);
 
 /* The same for an extension, whose payload is within what may be read. [-0, +0, v] */
 int ro_get_extension(ro_Decoder *d, ro_Extent *extent);
+
+/* Reads what may stand before a session's values, and returns whether it did. [-0, +0, v] */
+int ro_get_graph(ro_Decoder *d);
 
 /* An unsigned integer of 1, 2, 4 or 8 bytes, which are there. */
 uint64_t ro_get_unsigned(ro_Decoder *d, size_t width);

@@ -1,22 +1,23 @@
 /* Reading single MessagePack items. */
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "codec/decoder.h"
 
-int ro_damaged(const ro_Decoder *d, size_t position, const char *format, ...) {
+_Noreturn void ro_damaged(const ro_Decoder *d, size_t position, const char *format, ...) {
   lua_State *L = d->walk.L;
   va_list arguments;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   va_start(arguments, format);
   lua_pushvfstring(L, format, arguments);
   va_end(arguments);
-  return ro_raise(L, RO_PROTOCOL, "damaged data at offset %I: %s", (LUAI_UACINT)position,
-                  lua_tostring(L, -1));
+  ro_raise(L, RO_PROTOCOL, "damaged data at offset %I: %s", (LUAI_UACINT)position, lua_tostring(L, -1));
+  abort(); /* not reached */
 }
 
-void ro_get_truncated(const ro_Decoder *d, const char *what) {
+_Noreturn void ro_get_truncated(const ro_Decoder *d, const char *what) {
   ro_damaged(d, d->stop, "expected %s, found the end of the %s", what,
              d->stop == d->size ? "data" : "extension");
 }
@@ -109,13 +110,15 @@ lua_Integer ro_get_integer(ro_Decoder *d) {
     d->position++;
     return (int8_t)tag;
   }
+  if (ro_get_graph(d))
+    return ro_get_integer(d);
   if (tag < 0xcc || tag > 0xd3)
-    return ro_damaged(d, position, "expected an integer, found %s", ro_get_what(d));
+    ro_damaged(d, position, "expected an integer, found %s", ro_get_what(d));
   value = get_after_tag(d, (size_t)1 << (tag & 3), "an integer");
   if (tag >= 0xd0)
     return sign_extended(value, (size_t)1 << (tag & 3));
   if (value > (uint64_t)LUA_MAXINTEGER)
-    return ro_damaged(d, position, "expected an integer of 64 bits with sign, found a larger one");
+    ro_damaged(d, position, "expected an integer of 64 bits with sign, found a larger one");
   return (lua_Integer)value;
 }
 
@@ -179,7 +182,6 @@ static int push_other(ro_Decoder *d, uint8_t tag) {
     return 1;
   case 0xc1:
     ro_damaged(d, d->position, "expected a value, found %s", ro_get_what(d));
-    return 0;
   default:
     return 0;
   }
@@ -257,7 +259,9 @@ int ro_get_extension(ro_Decoder *d, ro_Extent *extent) {
     return 0;
   }
   ro_get_need(d, 1, "the type of an extension");
-  extent->type = (int8_t)d->data[d->position++];
+  extent->type = d->data[d->position++];
+  if (extent->type > INT8_MAX)
+    extent->type -= 256; /* it is signed */
   if (d->stop - d->position < size)
     ro_damaged(d, d->position, "expected an extension of %I bytes, found %I", (LUAI_UACINT)size,
                (LUAI_UACINT)(d->stop - d->position));

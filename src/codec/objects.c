@@ -59,7 +59,7 @@ static uint32_t add_class(ro_Encoder *e) {
     uint32_t capacity = e->class_capacity == 0 ? 8 : 2 * e->class_capacity;
     ro_Class *classes = realloc(e->classes, capacity * sizeof *classes);
     if (classes == NULL)
-      luaL_error(L, "not enough memory");
+      return (uint32_t)luaL_error(L, "not enough memory");
     e->classes = classes;
     e->class_capacity = capacity;
   }

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -128,7 +129,7 @@ static void abandon(ro_Encoder *e) {
   ro_encoder_release(e);
 }
 
-int ro_unsendable(ro_Encoder *e, const char *format, ...) {
+_Noreturn void ro_unsendable(ro_Encoder *e, const char *format, ...) {
   lua_State *L = e->walk.L;
   va_list arguments;
   luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
@@ -137,9 +138,10 @@ int ro_unsendable(ro_Encoder *e, const char *format, ...) {
   va_end(arguments);
   push_path(e);
   abandon(e);
-  return ro_raise(L, RO_UNSENDABLE, "cannot send %s: %s", lua_tostring(L, -1), lua_tostring(L, -2));
+  ro_raise(L, RO_UNSENDABLE, "cannot send %s: %s", lua_tostring(L, -1), lua_tostring(L, -2));
+  abort(); /* not reached */
 }
 
-int ro_too_large(ro_Encoder *e) {
-  return ro_unsendable(e, "larger than remoteobj.limits.frame (%I bytes)", (LUAI_UACINT)e->rules->limit);
+_Noreturn void ro_too_large(ro_Encoder *e) {
+  ro_unsendable(e, "larger than remoteobj.limits.frame (%I bytes)", (LUAI_UACINT)e->rules->limit);
 }
