@@ -116,16 +116,16 @@ local function refresh(self)
   end
 end
 
---- Takes one frame of the stream, if there is one. Returns its body, or nil and whether none will come.
+--- Takes one frame of the stream, if there is one. Returns its body.
 local function receive(self)
   local child = self._child
-  local body, finished = child:receive()
+  local body, finished, said = child:receive()
   if body then
     self._yielded = true
   elseif finished then
-    self._drained = true
+    self._drained, self._said_so = true, said
   end
-  return body, finished
+  return body
 end
 
 --- Puts what is there of the stream aside: one frame, or all when the process has `ended`.
@@ -233,8 +233,12 @@ function methods:results()
   return unpack(self._results, 1, self._results.n)
 end
 
---- What comes after the last value: the error, if there is one.
-local function end_of_stream(self)
+--- What comes after the last value: the error, if there is one. A stream that the child has not
+-- ended itself ends with the process, whose fate is then known in a moment.
+local function end_of_stream(self, child)
+  if not self._said_so then
+    wait(self, child, math.maxinteger)
+  end
   refresh(self)
   raise_outcome(self)
 end
@@ -260,7 +264,7 @@ local function next_values(self)
     end
   end
   if not self._cancelled then
-    end_of_stream(self)
+    end_of_stream(self, child)
   end
 end
 

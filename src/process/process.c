@@ -250,7 +250,10 @@ static int handle_wait(lua_State *L) {
   return 2;
 }
 
-/* child:receive(): the body of the next values, or nil and whether none will ever come. */
+/*
+** child:receive(): the body of the next values; or nil, whether none will ever come, and whether
+** the child has said so itself.
+*/
 static int handle_receive(lua_State *L) {
   Handle *h = check_handle(L);
   ro_Child *child = check_own(L);
@@ -260,7 +263,8 @@ static int handle_receive(lua_State *L) {
     ro_child_close_stream(child);
   lua_pushnil(L);
   lua_pushboolean(L, h->in.finished);
-  return 2;
+  lua_pushboolean(L, h->in.ended);
+  return 3;
 }
 
 /* child:cancel(): asks it to end its stream, of which nothing more is read. */

@@ -119,7 +119,7 @@ static int take_frame(lua_State *L, ro_Inlet *in) {
   uint64_t size = frame_size(in);
   ro_Body *body;
   if (size == LAST)
-    in->finished = 1;
+    in->finished = in->ended = 1;
   if (size == 0 || size == LAST || size > in->bytes.size - in->used)
     return 0;
   body = ro_body_new(L);

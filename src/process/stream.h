@@ -16,6 +16,7 @@ typedef struct ro_Inlet {
   ro_Buffer bytes;
   size_t used;  /* bytes at the beginning that were handed out */
   int finished; /* nothing more will come */
+  int ended;    /* because the sender has said so */
 } ro_Inlet;
 
 /*

@@ -47,7 +47,7 @@ void ro_values_encode(lua_State *L, int first, ro_Buffer *out, const char *label
   lua_pushinteger(L, last - first + 1);
   ro_encode(e, -1, 0);
   for (int i = first; i <= last; i++)
-    ro_encode(e, i, i - first + 1);
+    ro_encode(e, i, i == first ? 0 : i - first + 1);
   ro_encoder_finish(e);
   lua_settop(L, last);
 }
@@ -74,7 +74,8 @@ static int body_values(lua_State *L) {
   lua_Integer count;
   lua_settop(L, 1);
   d = ro_decoder_open(L, body->bytes.data + body->start, body->bytes.size - body->start, &rules);
-  count = ro_get_integer(d);
+  ro_decode(d);
+  count = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
   if (count < 0 || count > INT_MAX)
     return ro_raise(L, RO_PROTOCOL, "the values of another process are malformed");
   luaL_checkstack(L, (int)count, "too many values");
