@@ -23,6 +23,7 @@ ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOU
 ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = $(wildcard src/*.c src/*/*.c)
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch])
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
 MODULE = $(BUILD)/lib/remoteobj/core.so
@@ -39,7 +40,7 @@ export LUA_PATH = lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
 
-.PHONY: all module demo test setup lint lint-lua lint-c lint-format lint-gcc lint-clang rockspecs install uninstall clean help
+.PHONY: all module demo test setup lint lint-lua lint-c lint-format lint-gcc lint-clang format rockspecs install uninstall clean help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -70,15 +71,16 @@ FORCE:
 
 # The targets that a fresh machine begins with install first what is missing, then call make again: the
 # headers of Lua are looked for when a makefile is read.
+PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))
 
 demo:
 	@sh scripts/setup.sh run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@sh scripts/demo.sh
 
 test:
 	@sh scripts/setup.sh test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(PARALLEL) all
 	$(BUSTED) $(BUSTED_ARGS) $(SPEC)
 
 setup:
@@ -86,25 +88,29 @@ setup:
 
 lint:
 	@sh scripts/setup.sh lint
-	@$(MAKE) --no-print-directory lint-lua lint-format lint-c lint-gcc lint-clang
+	@$(MAKE) --no-print-directory --keep-going lint-lua lint-format lint-c lint-gcc lint-clang
 	@echo "lint: clean"
 
 lint-lua:
 	luacheck --quiet lua spec examples scripts
 
 lint-format:
-	clang-format --dry-run -Werror $(wildcard src/*.[ch] src/*/*.[ch])
+	@echo "clang-format of $(words $(C_FILES)) files"
+	@clang-format --dry-run -Werror $(C_FILES)
+
+format:
+	clang-format -i $(C_FILES)
 
 lint-c:
 	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES)
 
 # Both compilers, as one warns of what the other lets pass; in folders of their own.
 lint-gcc:
-	@$(MAKE) --no-print-directory BUILD=build/lint-gcc CC=gcc WERROR=1 all
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-gcc CC=gcc WERROR=1 all
 
 lint-clang:
 	@if command -v clang >/dev/null; then \
-	  $(MAKE) --no-print-directory BUILD=build/lint-clang CC=clang WERROR=1 all; \
+	  $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-clang CC=clang WERROR=1 all; \
 	else \
 	  echo "lint: no clang here, gcc alone has checked the warnings"; \
 	fi
@@ -130,6 +136,7 @@ help:
 	@echo "make test                install what is missing, build, run the specs"
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
 	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
+	@echo "make format              lay the C sources out as the lint wants them"
 	@echo "make setup               only install what is missing"
 	@echo "make install             PREFIX=$(PREFIX) DESTDIR=$(DESTDIR): put the library in place"
 	@echo "make uninstall           the opposite"
