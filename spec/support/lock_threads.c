@@ -192,6 +192,11 @@ static int l_now(lua_State *L) {
   return 1;
 }
 
+static int l_pid(lua_State *L) {
+  lua_pushinteger(L, getpid());
+  return 1;
+}
+
 static int l_wanted(lua_State *L) {
   lua_pushboolean(L, ro_lock_wanted(ro_lock_of(L)));
   return 1;
@@ -276,6 +281,7 @@ static const luaL_Reg functions[] = {{"start", l_start},
                                      {"block", l_block},
                                      {"spin", l_spin},
                                      {"now", l_now},
+                                     {"pid", l_pid},
                                      {"wanted", l_wanted},
                                      {"activate", l_activate},
                                      {"own_handler", l_own_handler},

@@ -231,9 +231,33 @@ static int l_readable(lua_State *L) {
   return 1;
 }
 
+/* now(): seconds of the monotonic clock */
+static int l_now(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)ro_now() / (lua_Number)RO_SECOND);
+  return 1;
+}
+
+/* Adds the numbers of the errors that the replacements give by themselves. [-0, +0, m] */
+static void set_errors(lua_State *L) {
+  lua_pushinteger(L, EINTR);
+  lua_setfield(L, -2, "EINTR");
+  lua_pushinteger(L, EAGAIN);
+  lua_setfield(L, -2, "EAGAIN");
+  lua_pushinteger(L, ENOMSG);
+  lua_setfield(L, -2, "ENOMSG");
+}
+
+/* message(errno): its text */
+static int l_message(lua_State *L) {
+  lua_pushstring(L, strerror((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
 void ro_open_blocking(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"child", l_child}, {"sleep", l_sleep}, {"poll", l_poll}, {"readable", l_readable}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"child", l_child}, {"sleep", l_sleep},       {"poll", l_poll},
+                                       {"now", l_now},     {"readable", l_readable}, {"message", l_message},
+                                       {NULL, NULL}};
   luaL_newlib(L, functions);
+  set_errors(L);
   lua_setfield(L, -2, "blocking");
 }

@@ -63,15 +63,16 @@ static int resume(lua_State *L, ro_Lock *lock, lua_State *co, int arguments) {
   return results;
 }
 
-static lua_State *check_coroutine(lua_State *L) {
-  lua_State *co = lua_tothread(L, 1);
-  luaL_argexpected(L, co != NULL, 1, "coroutine");
-  return co;
-}
-
+/*
+** Upvalues: the lock, and the original function, whose way to refuse what is no coroutine
+** differs among the releases of Lua.
+*/
 static int co_resume(lua_State *L) {
-  lua_State *co = check_coroutine(L);
-  int results = resume(L, lock_upvalue(L), co, lua_gettop(L) - 1);
+  lua_State *co = lua_tothread(L, 1);
+  int results;
+  if (co == NULL)
+    return lua_tocfunction(L, lua_upvalueindex(2))(L);
+  results = resume(L, lock_upvalue(L), co, lua_gettop(L) - 1);
   lua_pushboolean(L, results >= 0);
   if (results < 0)
     results = 1;
@@ -127,6 +128,7 @@ static int wrapped(lua_State *L) {
 }
 
 static int co_wrap(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_pushvalue(L, lua_upvalueindex(1));
   new_coroutine(L);
   lua_pushcclosure(L, wrapped, 2);
@@ -141,7 +143,7 @@ static int can_close(lua_State *L, lua_State *co) {
   return lua_status(co) != LUA_OK || !lua_getstack(co, 0, &ar);
 }
 
-/* Upvalues: the lock, the original function, which differs among the releases of Lua. */
+/* Upvalues as of co_resume. */
 static int co_close(lua_State *L) {
   lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(2));
   ro_Lock *lock = lock_upvalue(L);
@@ -166,20 +168,25 @@ static int is_plain(lua_State *L) {
   return 0;
 }
 
+/* Puts `function` in place of `name` in the table on top, unless that is no C function that can be called as
+ * such. */
+static void replace(lua_State *L, ro_Lock *lock, const char *name, lua_CFunction function) {
+  lua_pushlightuserdata(L, lock);
+  if (lua_getfield(L, -2, name) == LUA_TFUNCTION && is_plain(L)) {
+    lua_pushcclosure(L, function, 2);
+    lua_setfield(L, -2, name);
+  } else
+    lua_pop(L, 2);
+}
+
 void ro_open_coroutine(lua_State *L, ro_Lock *lock) {
-  static const luaL_Reg functions[] = {
-      {"create", co_create}, {"resume", co_resume}, {"wrap", co_wrap}, {NULL, NULL}};
   luaL_checkstack(L, 6, NULL);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (lua_getfield(L, -1, LUA_COLIBNAME) == LUA_TTABLE) {
-    lua_pushlightuserdata(L, lock);
-    luaL_setfuncs(L, functions, 1);
-    lua_pushlightuserdata(L, lock);
-    if (lua_getfield(L, -2, "close") == LUA_TFUNCTION && is_plain(L)) {
-      lua_pushcclosure(L, co_close, 2);
-      lua_setfield(L, -2, "close");
-    } else
-      lua_pop(L, 2);
+    replace(L, lock, "create", co_create);
+    replace(L, lock, "resume", co_resume);
+    replace(L, lock, "wrap", co_wrap);
+    replace(L, lock, "close", co_close);
   }
   lua_pop(L, 2);
 }

@@ -184,17 +184,21 @@ static lua_Hook users_hook(const ro_Lock *lock, lua_State *L) {
   return hook == on_hook && lock->armed == L ? lock->user.hook : hook;
 }
 
-/*
-** Ends what a library thread computes. The first error may be caught, so that things can be
-** put in order; a thread that is interrupted again gets one at every instruction.
-*/
-static void raise_closing(ro_Lock *lock, lua_State *L) {
-  if (lock->holder->raised) {
-    atomic_store(&lock->interrupt, 1);
-    ro_hook_follow(lock, 1);
-  }
-  lock->holder->raised = 1;
-  luaL_error(L, "the Lua state is closing");
+void ro_hook_close(ro_Lock *lock) {
+  ro_slot_release(lock->slot);
+  ro_hook_disarm(lock);
+  atomic_store(&lock->interrupt, 1);
+  ro_hook_arm(lock, lock->holder->raised > 1 ? 1 : RO_CLOSING_TURN);
+  ro_slot_hold(lock->slot);
+}
+
+int ro_hook_closing(ro_Lock *lock) {
+  if (!lock->active || !atomic_load(&lock->closing) || lock->holder == &lock->program)
+    return 0;
+  if (lock->holder->raised < 2)
+    lock->holder->raised++;
+  ro_hook_close(lock);
+  return 1;
 }
 
 /* The hook: the place between two VM instructions where another thread may have the lock. */
@@ -204,8 +208,8 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   int wanted = user.hook != NULL && user_wants(lock, L, &user, ar->event);
   if (lock->active && atomic_load(&lock->interrupt))
     ro_turn_yield(lock);
-  if (atomic_load(&lock->closing) && lock->active && lock->holder != &lock->program)
-    raise_closing(lock, L);
+  if (ro_hook_closing(lock))
+    luaL_error(L, RO_CLOSING);
   if (wanted && users_hook(lock, L) == user.hook) /* the other threads have left it alone */
     user.hook(L, ar);
 }

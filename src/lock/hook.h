@@ -32,6 +32,21 @@ static inline void ro_hook_run(ro_Lock *lock, lua_State *L) {
     ro_hook_follow(lock, 1);
 }
 
+#define RO_CLOSING "the Lua state is closing"
+
+/*
+** For a library thread that goes on although the state is closing: interrupts it after RO_CLOSING_TURN
+** instructions; or, when it has been told twice, at each.
+*/
+void ro_hook_close(ro_Lock *lock);
+
+/*
+** Is the state closing, so that the calling library thread gets the error RO_CLOSING. The first
+** may be caught, so that things can be put in order; one that has been told twice gets it at every
+*instruction.
+*/
+int ro_hook_closing(ro_Lock *lock);
+
 /* Is the coroutine L known to be running, and kept alive by others than the note. */
 int ro_hook_tracked(const ro_Lock *lock, lua_State *L);
 

@@ -27,6 +27,9 @@
 */
 #define RO_LEAST_TURN 300
 
+/* How many it runs before it is told that the state is closing. */
+#define RO_CLOSING_TURN 100000
+
 /* The longest pause between two signals to a holder that has not answered the last. */
 #define RO_PAUSE_MOST (INT64_C(100) * RO_SECOND / 1000)
 
@@ -42,7 +45,7 @@ struct ro_Thread {
   int preempt;                /* interrupts the holder when its slice is over */
   int signal;                 /* the signal this thread has unblocked */
   int woken;                  /* its wait is to end early */
-  int raised;                 /* it was told by an error that the state is closing */
+  int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
   ro_Target target;           /* the native thread that took the lock last (mutex) */
   lua_State *base;            /* the coroutine it entered with; the library's threads only */
   lua_State *running;         /* its running coroutine, while another holds the lock */

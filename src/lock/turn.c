@@ -129,8 +129,9 @@ static int wait_turn(ro_Lock *lock, ro_Thread *self) {
 static void resume_running(ro_Lock *lock, ro_Thread *self) {
   lock->running = self->running;
   ro_slot_hold(lock->slot);
-  if (atomic_load(
-          &lock->interrupt)) /* asked for while the handler could not tell that this thread is the holder */
+  if (atomic_load(&lock->closing) && self != &lock->program)
+    ro_hook_close(lock);
+  else if (atomic_load(&lock->interrupt)) /* asked for before the handler could tell who is the holder */
     ro_hook_follow(lock, RO_LEAST_TURN);
 }
 

@@ -107,9 +107,7 @@ static int fail(lua_State *L, const char *text, int e) {
 }
 
 static int check_closing(lua_State *L, ro_Lock *lock) {
-  if (atomic_load(&lock->closing) && ro_wait_self(lock) != &lock->program)
-    return fail(L, "the Lua state is closing", 0);
-  return 0;
+  return ro_hook_closing(lock) ? fail(L, RO_CLOSING, 0) : 0;
 }
 
 /* Lets the hooks run that are set, and with them what signal handlers have asked for. As ro_wait_try. */
