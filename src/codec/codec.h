@@ -12,8 +12,7 @@
 
 /* The extension types. Part of the wire format: never renumber. */
 enum ro_Extension {
-  RO_EXT_GRAPH =
-      1, /* before a session's values: back-references follow; payload: number of numbered objects */
+  RO_EXT_GRAPH = 1,   /* before a session's values: back-references follow; their number of objects */
   RO_EXT_REFERENCE,   /* the object numbered so, opened earlier in the session */
   RO_EXT_INSTANCE,    /* class name, plain table */
   RO_EXT_PACKED,      /* class name, array of the values that __pack gave */
@@ -21,8 +20,9 @@ enum ro_Extension {
   RO_EXT_FUNCTION,    /* code and upvalues */
   RO_EXT_GLOBALS,     /* the receiver's table of globals */
   RO_EXT_OBJECT = 16, /* the object that a proxy stands for (special) */
-  RO_EXT_VIEW,        /* a proxy or view (special) */
-  RO_EXT_REMOTE       /* reserved for remote references (special) */
+  RO_EXT_VIEW,        /* a proxy or view; its value where the object is (special) */
+  RO_EXT_REMOTE,      /* reserved for remote references (special) */
+  RO_EXT_PROXY        /* a proxy or view, as such everywhere (special) */
 };
 
 typedef struct ro_Encoder ro_Encoder;
@@ -55,9 +55,8 @@ typedef struct ro_DecodeRules {
 } ro_DecodeRules;
 
 /*
-** Begins a session that appends to `out` (NULL: to a buffer of its own); pushes a userdata that owns the
-*session's memory
-** and must stay on the stack while it lasts. [-0, +1, m]
+** Begins a session that appends to `out` (NULL: to a buffer of its own); pushes a userdata that owns
+** the session's memory and must stay on the stack while it lasts. [-0, +1, m]
 */
 ro_Encoder *ro_encoder_open(lua_State *L, ro_Buffer *out, const ro_EncodeRules *rules);
 
@@ -72,7 +71,10 @@ void ro_encode(ro_Encoder *e, int index, int number);
 /* Ends the session; puts what readers must know in advance before its first byte. [-0, +0, v] */
 void ro_encoder_finish(ro_Encoder *e);
 
-/* The state, the buffer and the rules' context of a session, for those who write parts themselves. */
+/* Is what is being encoded part of a function's upvalues. */
+int ro_encoder_in_function(const ro_Encoder *e);
+
+/* The state and the buffer of a session, for those who write parts themselves. */
 lua_State *ro_encoder_state(ro_Encoder *e);
 ro_Buffer *ro_encoder_buffer(ro_Encoder *e);
 

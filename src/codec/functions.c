@@ -118,3 +118,10 @@ void ro_encode_upvalue(ro_Encoder *e, ro_Frame *f) {
   else if (!put_module(e))
     ro_encode_open(e);
 }
+
+int ro_encoder_in_function(const ro_Encoder *e) {
+  for (size_t i = e->walk.depth; i > 0; i--)
+    if (e->walk.frames[i - 1].kind == RO_E_FUNCTION)
+      return 1;
+  return 0;
+}

@@ -24,7 +24,8 @@ static int encode_view(ro_Encoder *e, int index, void *context) {
   size_t mark;
   if (view == NULL)
     return 0;
-  mark = ro_ext_begin(ro_encoder_buffer(e), RO_EXT_VIEW);
+  /* a function that uses a proxy goes on using it; elsewhere a proxy stands for what it leads to */
+  mark = ro_ext_begin(ro_encoder_buffer(e), ro_encoder_in_function(e) ? RO_EXT_PROXY : RO_EXT_VIEW);
   ro_put_integer(ro_encoder_buffer(e), (lua_Integer)view->proxy->id);
   ro_chain_encode(e, context, index, RO_OP_ROOT, 0, 0);
   ro_ext_end(ro_encoder_buffer(e), mark);
@@ -159,6 +160,9 @@ void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context) {
     break;
   case RO_EXT_VIEW:
     special_view(d, reader->serves ? reader->proxy : NULL);
+    break;
+  case RO_EXT_PROXY:
+    special_view(d, NULL);
     break;
   default:
     ro_raise(L, RO_PROTOCOL, "unknown extension type %d", type);

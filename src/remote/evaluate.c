@@ -90,6 +90,7 @@ static int read_answer(lua_State *L, const ro_Proxy *proxy, const ro_Pending *an
     luaL_checkstack(L, 8, "too many results");
     ro_decode(d);
   }
+  ro_decoder_close(d);
   lua_remove(L, -count - 1);
   return count;
 }

@@ -25,7 +25,7 @@ int ro_request_is_expired(const ro_Request *request) {
 
 void ro_listener_take_leave(ro_Listener *listener) {
   int well = ro_hub_flush(&listener->hub, ro_now() + FAREWELL);
-  ro_door_leave(&listener->proxy->door, well);
+  ro_door_leave(&listener->proxy->door, well && !listener->broke_off);
   ro_hub_close(&listener->hub);
 }
 
@@ -126,10 +126,12 @@ static int listener_gc(lua_State *L) {
     listener->proxy->fulfill_final = 0;
     listener->phase = phase;
     begin_end(listener);
-    if (listener->options.background)
+    if (listener->options.background) {
+      listener->closing = 1;
       ro_lock_close(listener->lock);
-    else
+    } else {
       end_in_foreground(L, listener);
+    }
     listener->proxy->listener = NULL;
     listener->phase = RO_LISTENER_FREED;
   }
@@ -248,5 +250,7 @@ lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer
   listener->depth--;
   if (listener->depth == 0 && listener->phase == RO_LISTENER_STOPPING)
     end_in_foreground(L, listener);
+  else if (listener->phase == RO_LISTENER_OPEN)
+    ro_hub_remind(&listener->hub);
   return count;
 }

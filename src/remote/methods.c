@@ -117,8 +117,10 @@ The view of a path: `p:attrs_("a.b", "c")` is `p.a.b.c`.
 static int method_attrs(lua_State *L) {
   int last = lua_gettop(L);
   ro_check_view(L, 1);
-  for (int i = 2; i <= last; i++)
-    luaL_argcheck(L, *luaL_checkstring(L, i) != '\0', i, "a name expected, got an empty string");
+  for (int i = 2; i <= last; i++) {
+    luaL_checktype(L, i, LUA_TSTRING);
+    luaL_argcheck(L, *lua_tostring(L, i) != '\0', i, "a name expected, got an empty string");
+  }
   lua_pushvalue(L, 1);
   for (int i = 2; i <= last; i++) {
     const char *path = lua_tostring(L, i), *dot;

@@ -20,7 +20,7 @@ struct ro_Seat {
   pthread_t native;
   ro_Thread *thread;
   ro_Request request;
-  ro_Buffer answer;
+  ro_Buffer answer; /* the frame that goes back */
   int leads;
   int serves; /* runs a request */
   int ended;  /* the thread has gone, or is about to; to be joined before the seat is used again */
@@ -172,36 +172,58 @@ static void end_stray_child(const ro_Listener *listener) {
   _exit(0);
 }
 
-/* Runs the seat's request with the lock of the state. Returns 0, or -1 when the state is closing. */
-static int run_request(ro_Seat *seat) {
-  ro_Listener *listener = seat->listener;
-  ro_Service service = {listener->proxy,     &listener->hub, &seat->request,
-                        &seat->answer, prepare_spare,  listener};
-  if (ro_lock_enter(seat->thread, seat->L, listener->options.preempt) != 0)
-    return -1;
-  seat->serves = 1;
-  if (!ro_request_is_expired(&seat->request))
-    ro_serve(seat->L, &service);
-  seat->serves = 0;
-  end_stray_child(listener);
-  ro_lock_leave(seat->thread);
-  return 0;
-}
-
 static int is_call(const ro_Request *request) {
   return !request->ended && request->head.kind == RO_FRAME_REQUEST;
 }
 
+/* A listener that stops refuses what it has not begun, unless it is to fulfill all that was sent. */
+static int is_refused(const ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  int refused;
+  lock_roles(listener);
+  refused = listener->stopping && !listener->proxy->fulfill_final && is_call(&seat->request);
+  unlock_roles(listener);
+  return refused;
+}
+
+/* Runs the seat's request, with the lock of the state held. */
+static void run_request(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  ro_Service service = {listener->proxy, &listener->hub, &seat->request, &seat->answer, prepare_spare, listener};
+  int answered;
+  if (ro_request_is_expired(&seat->request))
+    return;
+  seat->serves = 1;
+  answered = ro_serve(seat->L, &service);
+  seat->serves = 0;
+  end_stray_child(listener);
+  if (listener->closing && !answered) { /* an error that only says so is no answer */
+    listener->broke_off = 1;
+    ro_buffer_clear(&seat->answer, 0);
+  }
+}
+
+/* Answers the seat's request, in its turn. */
+static void answer(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  int refused = 1;
+  if (ro_lock_enter(seat->thread, seat->L, listener->options.preempt) == 0) {
+    refused = is_refused(seat);
+    if (!refused)
+      run_request(seat);
+    ro_lock_leave(seat->thread);
+  }
+  if (refused && is_call(&seat->request))
+    ro_refuse(&seat->request, &seat->answer);
+}
+
 static void serve(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
-  int refuse, last;
   lock_roles(listener);
   take_turn(listener);
   listener->active++;
-  refuse = listener->stopping && !listener->proxy->fulfill_final && is_call(&seat->request);
   unlock_roles(listener);
-  if ((refuse || run_request(seat) != 0) && is_call(&seat->request))
-    ro_refuse(&seat->request, &seat->answer);
+  answer(seat);
   lock_roles(listener);
   give_turn(listener);
   unlock_roles(listener);
@@ -209,8 +231,7 @@ static void serve(ro_Seat *seat) {
     ro_hub_answer(&listener->hub, &seat->request, &seat->answer);
   ro_hub_done(&listener->hub, &seat->request);
   lock_roles(listener);
-  last = --listener->active == 0 && listener->stopping;
-  if (last)
+  if (--listener->active == 0 && listener->stopping)
     ro_hub_wake(&listener->hub);
   unlock_roles(listener);
 }

@@ -125,7 +125,6 @@ static int serve_protected(lua_State *L) {
   ro_Reader reader = {s->proxy, 1};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   Iteration iteration = {RO_OP_ROOT, 0};
-  ro_Decoder *d;
   if (s->prepare != NULL)
     s->prepare(L, s->context);
   if (r->ended) {
@@ -133,8 +132,10 @@ static int serve_protected(lua_State *L) {
   } else if (r->head.kind == RO_FRAME_RELEASE) {
     release_handles(L, s);
   } else {
-    d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
-    encode_results(L, s, &iteration, run_operations(L, d, s, &iteration));
+    ro_Decoder *d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
+    int results = run_operations(L, d, s, &iteration);
+    ro_decoder_close(d);
+    encode_results(L, s, &iteration, results);
   }
   return 0;
 }
@@ -170,26 +171,28 @@ static void answer_failure(lua_State *L, ro_Service *s) {
   finish_answer(s, RO_FRAME_FAILURE);
 }
 
-void ro_serve(lua_State *L, ro_Service *s) {
+int ro_serve(lua_State *L, ro_Service *s) {
   int is_request = !s->request->ended && s->request->head.kind == RO_FRAME_REQUEST;
-  int base = lua_gettop(L);
+  int base = lua_gettop(L), succeeded;
   ro_frame_begin(s->answer);
   if (!lua_checkstack(L, 8)) {
     finish_answer(s, RO_FRAME_FAILURE);
-    return;
+    return 0;
   }
   lua_pushcfunction(L, ro_failure_handler);
   lua_pushcfunction(L, serve_protected);
   lua_pushlightuserdata(L, s);
   if (is_request)
     s->proxy->counters.served++;
-  if (lua_pcall(L, 1, 0, base + 1) == LUA_OK)
+  succeeded = lua_pcall(L, 1, 0, base + 1) == LUA_OK;
+  if (succeeded)
     finish_answer(s, RO_FRAME_REPLY);
   else
     answer_failure(L, s);
   if (!is_request)
     ro_buffer_clear(s->answer, 0);
   lua_settop(L, base);
+  return succeeded;
 }
 
 void ro_refuse(const ro_Request *request, ro_Buffer *answer) {

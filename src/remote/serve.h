@@ -18,9 +18,9 @@ typedef struct ro_Service {
 
 /*
 ** Runs the request of `service` on L, with the lock held, and leaves the answer's frame, if there
-** is one, in `answer`. Raises nothing. [-0, +0, -]
+** is one, in `answer`. Returns whether it succeeded; raises nothing. [-0, +0, -]
 */
-void ro_serve(lua_State *L, ro_Service *service);
+int ro_serve(lua_State *L, ro_Service *service);
 
 /* Leaves the frame that refuses the request in `answer`. */
 void ro_refuse(const ro_Request *request, ro_Buffer *answer);

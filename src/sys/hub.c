@@ -201,14 +201,16 @@ static void receive(ro_Hub *hub, ro_Connection *c) {
 
 static void attend(ro_Hub *hub, const ro_Ready *ready) {
   ro_Connection *c = ready->owner;
-  if (ready->owner == hub)
+  if (ready->owner == hub) {
     ro_event_clear(hub->wake);
-  else if (ready->owner == hub->door)
+    hub->is_woken = 1;
+  } else if (ready->owner == hub->door) {
     accept_connections(hub);
-  else if (!c->has_ended && ready->writable)
+  } else if (!c->has_ended && ready->writable) {
     flush(hub, c);
-  else if (!c->has_ended && ready->readable)
+  } else if (!c->has_ended && ready->readable) {
     receive(hub, c);
+  }
 }
 
 /* A connection that ends while events about it wait to be looked at must stay until they have been. */
@@ -313,28 +315,43 @@ static int take_ready(ro_Hub *hub, ro_Request *request) {
   return 0;
 }
 
-int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds) {
+/* Looks at the descriptors until a frame is there, nothing more is going on, or the hub is woken. */
+static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
   ro_Ready ready[READY_AT_ONCE];
-  int count, found = 0;
-  pthread_mutex_lock(&hub->mutex);
-  if (++hub->since_look < LOOK_EVERY)
-    found = take_ready(hub, request);
-  if (!found) {
+  int count, found;
+  hub->since_look = hub->is_woken = 0;
+  do {
     int wait = hub->ready_first == NULL ? milliseconds : 0;
-    hub->since_look = 0;
     free_buried(hub);
     pthread_mutex_unlock(&hub->mutex);
     count = ro_poller_wait(hub->poller, ready, READY_AT_ONCE, wait);
     pthread_mutex_lock(&hub->mutex);
     attend_all(hub, ready, count);
     found = take_ready(hub, request);
-  }
+  } while (!found && count > 0 && (milliseconds == 0 || !hub->is_woken));
+  return found;
+}
+
+int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds) {
+  int found = 0;
+  pthread_mutex_lock(&hub->mutex);
+  if (++hub->since_look < LOOK_EVERY)
+    found = take_ready(hub, request);
+  if (!found)
+    found = look(hub, request, milliseconds);
   pthread_mutex_unlock(&hub->mutex);
   return found;
 }
 
 void ro_hub_wake(ro_Hub *hub) {
   ro_event_set(hub->wake);
+}
+
+void ro_hub_remind(ro_Hub *hub) {
+  pthread_mutex_lock(&hub->mutex);
+  if (hub->ready_first != NULL)
+    ro_event_set(hub->wake);
+  pthread_mutex_unlock(&hub->mutex);
 }
 
 void ro_hub_mark(ro_Hub *hub, ro_Request *request) {

@@ -27,6 +27,7 @@ typedef struct ro_Hub {
   ro_Connection *ready_first, *ready_last; /* that have a whole frame */
   uint64_t last_number;
   int clients;
+  int is_woken;   /* ro_hub_wake was called since the last look */
   int since_look; /* requests taken since the descriptors were looked at */
 } ro_Hub;
 
@@ -57,6 +58,9 @@ int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds);
 
 /* Ends the present or next wait of ro_hub_next. */
 void ro_hub_wake(ro_Hub *hub);
+
+/* Makes the poller readable if frames that have been read are left: who watches it must not miss them. */
+void ro_hub_remind(ro_Hub *hub);
 
 /* Marks the connection of `request`: its end is to be reported. */
 void ro_hub_mark(ro_Hub *hub, ro_Request *request);

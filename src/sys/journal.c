@@ -212,34 +212,34 @@ static int64_t find_key(ro_Journal *j, int64_t from, int64_t length) {
 /*
 ** What is at the reader's place is not whole. Either it is being written (then nothing follows
 ** it), or it was torn: then a whole fragment follows somewhere behind, and the reader moves there.
-** Returns 1 when it has moved, 0 when it has to wait, -1 with errno.
+** Between them there may be further torn ones; only the last of all can still become whole.
+** Returns 1 when the reader has moved, 0 when it has to wait, -1 with errno.
 */
 static int step_over(ro_Journal *j, int64_t length) {
   Header h;
   ro_Buffer probe;
-  int64_t at = j->scanned > j->offset ? j->scanned : j->offset + 1;
   enum Finding found = WRONG;
+  int64_t at = j->scanned > j->offset ? j->scanned : j->offset + 1;
+  int64_t unfinished = length - (int64_t)sizeof j->key + 1; /* a key may be cut at the end */
   ro_buffer_init(&probe);
-  for (;;) {
-    at = find_key(j, at, length);
-    if (at < 0 || at >= length)
-      break;
+  while ((at = find_key(j, at, length)) >= 0 && at < length) {
     ro_buffer_clear(&probe, SIZE_MAX);
     found = read_fragment(j, at, length, &h, &probe);
-    if (found != WRONG)
+    if (found == WHOLE || found == FAULT)
       break;
+    if (found == SHORT)
+      unfinished = at;
     at++;
   }
   ro_buffer_free(&probe);
   if (at < 0 || found == FAULT)
     return -1;
-  if (found == WHOLE && at < length) {
-    j->offset = at;
-    return 1;
+  if (at >= length) {
+    j->scanned = unfinished;
+    return 0;
   }
-  /* A key that is cut at the end, or a fragment not whole yet, is looked at again. */
-  j->scanned = at < length ? at : length - (int64_t)sizeof j->key + 1;
-  return 0;
+  j->offset = at;
+  return 1;
 }
 
 /* The link to the fragments before this one of its record; it holds NULL when there are none. */
