@@ -5,6 +5,7 @@ local poll = require "posix.poll"
 local posix_time = require "posix.time"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
+local script = require "spec.support.script"
 local signal = require "posix.signal"
 local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
@@ -226,24 +227,6 @@ describe("a request is answered while the program", function()
       end
     end)
   end)
-
-  it("runs a loop in a request of its own", function()
-    function object.spin(self)
-      local turns = 0
-      while not self.stop do
-        turns = turns + 1
-      end
-      return turns
-    end
-    local server = processes.serve(proxy)
-    local spinner = processes.fork(function() return proxy:spin() end)
-    for i = 1, 50 do
-      assert.equal(i, proxy:add())
-    end
-    proxy:finish()
-    assert.is_true(spinner:result() > 0)
-    server:stop()
-  end)
 end)
 
 describe("the program in the listening process", function()
@@ -295,12 +278,12 @@ describe("the program in the listening process", function()
     assert.is_true(server:result() > before)
   end)
 
-  it("gets its turns while a request runs for long, and so do other requests", function()
+  it("gets its turns while a request runs for long", function()
     function object.busy_until(self, turns)
       local began = self.turns
-      while self.turns < began + turns or self.count < 20 do -- luacheck: ignore
+      while self.turns < began + turns do -- luacheck: ignore
       end
-      return "program went on"
+      return "the program went on"
     end
     local server = processes.serve(proxy, function(link)
       while not object.stop do
@@ -308,36 +291,53 @@ describe("the program in the listening process", function()
       end
       link:receive()
     end)
-    local busy = processes.fork(function() return proxy:busy_until(1000) end)
-    for _ = 1, 20 do
-      proxy:add()
+    for _ = 1, 5 do
+      assert.equal("the program went on", proxy:busy_until(1000))
     end
-    assert.equal("program went on", busy:result())
     proxy:finish()
     server:stop()
   end)
 
-  it("gets its turns while many requests run for long", function()
-    function object.busy_until_all(self, name)
-      self[name] = true
-      while not (self.a and self.b and self.c and self.turns > 1000) do -- luacheck: ignore
-      end
-      return name
+  it("gets its turns in a coroutine while a request runs for long in another", function()
+    function object.busy_until(self, turns)
+      return coroutine.wrap(function()
+        local began = self.turns
+        while self.turns < began + turns do -- luacheck: ignore
+        end
+        return "the program went on"
+      end)()
     end
     local server = processes.serve(proxy, function(link)
-      while not object.stop do
-        object.turns = object.turns + 1
-      end
+      coroutine.wrap(function()
+        while not object.stop do
+          object.turns = object.turns + 1
+        end
+      end)()
       link:receive()
     end)
-    local clients = {}
-    for _, name in ipairs { "a", "b", "c" } do
-      clients[name] = processes.fork(function() return proxy:busy_until_all(name) end)
-    end
-    for name, client in pairs(clients) do
-      assert.equal(name, client:result())
+    for _ = 1, 5 do
+      assert.equal("the program went on", proxy:busy_until(1000))
     end
     proxy:finish()
+    server:stop()
+  end)
+
+  it("ends a request that runs for long when it wants to", function()
+    function object.spin(self)
+      local turns = 0
+      while not self.enough do
+        turns = turns + 1
+      end
+      return turns
+    end
+    local server = processes.serve(proxy, function(link)
+      for _ = 1, 1000000 do
+        object.turns = object.turns + 1
+      end
+      object.enough = true
+      link:receive()
+    end)
+    assert.is_true(proxy:spin() >= 0)
     server:stop()
   end)
 
@@ -870,16 +870,6 @@ describe("the signal", function()
     wait.unguard()
   end)
 
-  --- Is the signal caught by a handler of this process?
-  local function caught(number)
-    for line in io.lines "/proc/self/status" do
-      local mask = line:match "^SigCgt:%s*(%x+)"
-      if mask then
-        return tonumber(mask:sub(-8), 16) & (1 << (number - 1)) ~= 0
-      end
-    end
-  end
-
   it("keeps the program's own handler", function()
     local server = processes.fork(function(link)
       signal.signal(signal.SIGURG, function() object.handled = (object.handled or 0) + 1 end)
@@ -901,33 +891,44 @@ describe("the signal", function()
     assert.equal("called", server:result())
   end)
 
-  it("is another where the program says so", function()
-    local server = processes.fork(function(link)
+  it("is another where the program says so, and none before it is needed", function()
+    local result = script.run [[
+      local remoteobj = require "remoteobj"
+      local signal, unistd = require "posix.signal", require "posix.unistd"
+      local function caught(number)
+        for line in io.lines "/proc/self/status" do
+          local mask = line:match "^SigCgt:%s*(%x+)"
+          if mask then
+            return tonumber(mask:sub(-8), 16) & (1 << (number - 1)) ~= 0
+          end
+        end
+      end
+      local object = { count = 0 }
+      function object.add(self, stop)
+        self.count, self.stop = self.count + 1, stop
+        return self.count
+      end
+      local proxy = remoteobj.Proxy(object)
+      print(caught(signal.SIGURG), caught(signal.SIGUSR2))
+      signal.raise(signal.SIGURG)
       remoteobj.limits.signal = signal.SIGUSR2
       local _ <close> = proxy:listen_()
-      link:send "begin"
-      while not object.stop do
-        object.turns = object.turns + 1
+      local pid = unistd.fork()
+      if pid == 0 then
+        local sum = 0
+        for i = 1, 50 do
+          sum = sum + proxy:add(i == 50)
+        end
+        unistd._exit(sum == 50 * 51 // 2 and 7 or 1)
       end
-      posix_time.nanosleep { tv_sec = 25, tv_nsec = 0 }
-      return caught(signal.SIGURG), caught(signal.SIGUSR2)
-    end)
-    server:receive()
-    for i = 1, 50 do
-      assert.equal(i, proxy:add())
-    end
-    proxy:finish()
-    processes.wait_asleep(server.pid)
-    assert.equal(51, proxy:add())
-    assert.same({ false, true }, { server:result() })
-  end)
-
-  it("does not end or disturb a program that does not listen", function()
-    local child = processes.fork(function()
-      signal.raise(signal.SIGURG)
-      return caught(signal.SIGURG)
-    end)
-    assert.is_false(child:result())
+      local x = 0
+      while not object.stop do
+        x = x + 1
+      end
+      print(caught(signal.SIGURG), caught(signal.SIGUSR2))
+      print(select(3, require("posix.sys.wait").wait(pid)))
+    ]]
+    assert.same({ 0, "false\tfalse\nfalse\ttrue\n7\n", "" }, { result.code, result.stdout, result.stderr })
   end)
 
   it("is harmless when somebody else sends it", function()

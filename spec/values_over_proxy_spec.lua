@@ -27,7 +27,7 @@ SubFailure.__index = SubFailure
 SubFailure.__tostring = Failure.__tostring
 
 describe("values over a proxy:", function()
-  local object, proxy, server
+  local object, proxy, unserved, server
 
   setup(function()
     remoteobj.register(Point, "spec.values.Point")
@@ -50,7 +50,7 @@ describe("values over a proxy:", function()
     end
     object.things = { coroutine = coroutine.create(print), file = io.stdout }
     object.things.nested = { items = { 1, 2, { file = io.stdout } } }
-    proxy = remoteobj.Proxy(object)
+    proxy, unserved = remoteobj.Proxy(object), remoteobj.Proxy {}
     server = processes.serve(proxy)
   end)
 
@@ -459,10 +459,15 @@ describe("values over a proxy:", function()
     end)
 
     it("of the library keep their kind", function()
-      local nobody = remoteobj.Proxy {}
-      local err = raised(function() return proxy:passto(function(_, q) return q.x.__ end, nobody) end)
+      local err = raised(function() return proxy:passto(function(_, q) return q.x.__ end, unserved) end)
       assert.equal(remoteobj.Error, getmetatable(err))
       assert.equal("NotListening", err.kind)
+    end)
+
+    it("say so when a proxy is sent to a process that was forked before it was made", function()
+      local err = raised(proxy.echo, proxy, remoteobj.Proxy {})
+      assert.equal(remoteobj.Error, getmetatable(err))
+      assert.equal(1, proxy:add())
     end)
 
     it("through several processes keep the innermost traceback", function()
@@ -491,7 +496,6 @@ describe("values over a proxy:", function()
 
     it("are in the style of Lua where the proxy is misused", function()
       for _, misuse in ipairs {
-        function() proxy:attrs_(1) end,
         function() proxy:attrs_ {} end,
         function() proxy:passto() end,
         function() proxy:with_(1) end,

@@ -210,14 +210,20 @@ function processes.wait_asleep(pid)
   end, "the process to sleep")
 end
 
---- Ends all that a test has left; for after_each.
-function processes.cleanup()
+local function kill_all()
   if unistd.getpid() ~= owner then
     alive, owner = {}, unistd.getpid()
   end
-  for _, child in pairs(alive) do
-    signal.kill(child.pid, signal.SIGKILL)
+  for pid in pairs(alive) do
+    signal.kill(pid, signal.SIGKILL)
   end
+end
+
+wait.on_expiry = kill_all
+
+--- Ends all that a test has left; for after_each.
+function processes.cleanup()
+  kill_all()
   for _, child in pairs(alive) do
     child:join()
   end
