@@ -510,16 +510,17 @@ local getters = {
 
 --- exc(), exc(name [, options]), exc(options): a context; exc(func, ...): runs func in the default one.
 local function call(self, ...)
-  local first, options = ...
+  local name, options = ...
   local given = select("#", ...)
-  if type(first) == "function" then
+  if type(name) == "function" then
     return new_context(self, nil, nil, 2)(...)
-  elseif given == 1 and type(first) == "table" then
-    return new_context(self, nil, first, 2)
+  elseif given == 1 and type(name) == "table" then
+    name, options = nil, name
   elseif given > 2 or options ~= nil and type(options) ~= "table" then
     error("a context takes a name and a table of options; call what it gives with the function", 2)
   end
-  return new_context(self, first, options, 2)
+  local context = new_context(self, name, options, 2) -- no tail call: errors point at the caller
+  return context
 end
 
 local function count_groups(self)

@@ -26,13 +26,17 @@ static Failure *check_failure(lua_State *L, int index) {
   return luaL_checkudata(L, index, FAILURE);
 }
 
+static void push_thread(lua_State *L, lua_State *thread) {
+  lua_pushthread(thread);
+  if (thread != L)
+    lua_xmove(thread, L, 1);
+}
+
 /* Remembers the failure on top as the last raised in coroutine `from`. [-0, +0, m] */
 static void take_off(lua_State *L, lua_State *from) {
   test_failure(L, -1)->flying = 1;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
-  lua_pushthread(from);
-  if (from != L)
-    lua_xmove(from, L, 1);
+  push_thread(L, from);
   lua_pushvalue(L, -3);
   lua_rawset(L, -3);
   lua_pop(L, 1);
@@ -76,9 +80,7 @@ static int push_passed_on(lua_State *L, lua_State *from, int level) {
 }
 
 /* Replaces the error value on top, raised at `level` of `from`, by its failure. [-1, +1, m] */
-static void make_failure(lua_State *L, lua_State *from, int level) {
-  if (test_failure(L, -1) != NULL)
-    return;
+static void find_failure(lua_State *L, lua_State *from, int level) {
   if (push_passed_on(L, from, level)) {
     lua_remove(L, -2);
   } else {
@@ -89,18 +91,58 @@ static void make_failure(lua_State *L, lua_State *from, int level) {
     }
     new_failure(L);
   }
-  take_off(L, from);
 }
 
+/* Pushes the failure with which the value at `index` is on its way through `from`, or nothing. Returns
+ * whether it is. */
+static int push_flying(lua_State *L, lua_State *from, int index) {
+  Failure *failure;
+  int same;
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
+  push_thread(L, from);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  failure = test_failure(L, -1);
+  if (failure != NULL && failure->flying) {
+    lua_getiuservalue(L, -1, VALUE);
+    same = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    if (same)
+      return 1;
+  }
+  lua_pop(L, 1);
+  return 0;
+}
+
+/*
+** The error value itself stays what it is, since values to be closed see it on its way; the
+** failure is found again by whoever catches.
+*/
 int ro_failure_handler(lua_State *L) {
   lua_settop(L, 1);
-  make_failure(L, L, 1);
+  lua_pushvalue(L, 1);
+  find_failure(L, L, 1);
+  take_off(L, L);
+  lua_settop(L, 1);
   return 1;
+}
+
+void ro_failure_caught(lua_State *L) {
+  luaL_checkstack(L, 10, NULL);
+  if (test_failure(L, -1) != NULL)
+    return;
+  if (push_flying(L, L, -1))
+    lua_remove(L, -2);
+  else /* no handler runs when memory is short */
+    find_failure(L, L, 0);
+  test_failure(L, -1)->flying = 0;
 }
 
 void ro_failure_of(lua_State *L, lua_State *from) {
   luaL_checkstack(L, 10, NULL);
-  make_failure(L, from, 0);
+  find_failure(L, from, 0);
+  take_off(L, from);
 }
 
 void ro_failure_value(lua_State *L, int index) {
@@ -119,13 +161,24 @@ void ro_failure_traceback(lua_State *L, int index) {
 
 /* ---- for the Lua layer ---- */
 
-/* What guard gives, the handler's slot being 1: true and the results, or false and the failure. */
+/* Slots of guard: what was on its way before, the message handler, and what a success gives first. */
+enum { BEFORE = 1, HANDLER, SUCCESS };
+
+/* Makes what is at BEFORE the last raise of this coroutine again: one within func is over. */
+static void restore_flight(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
+  lua_pushthread(L);
+  lua_pushvalue(L, BEFORE);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* What guard gives: true and the results, or false and the failure. */
 static int guarded(lua_State *L, int status) {
   if (status == LUA_OK || status == LUA_YIELD)
-    return lua_gettop(L) - 1;
-  if (test_failure(L, -1) == NULL) /* no handler runs when memory is short */
-    ro_failure_of(L, L);
-  test_failure(L, -1)->flying = 0;
+    return lua_gettop(L) - HANDLER;
+  ro_failure_caught(L);
+  restore_flight(L);
   lua_pushboolean(L, 0);
   lua_insert(L, -2);
   return 2;
@@ -140,11 +193,16 @@ static int guard_continue(lua_State *L, int status, lua_KContext context) {
 static int guard(lua_State *L) {
   int count = lua_gettop(L) - 1;
   luaL_checkany(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
+  lua_pushthread(L);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  lua_insert(L, BEFORE);
   lua_pushcfunction(L, ro_failure_handler);
-  lua_insert(L, 1);
+  lua_insert(L, HANDLER);
   lua_pushboolean(L, 1);
-  lua_insert(L, 2);
-  return guarded(L, lua_pcallk(L, count, LUA_MULTRET, 1, 0, guard_continue));
+  lua_insert(L, SUCCESS);
+  return guarded(L, lua_pcallk(L, count, LUA_MULTRET, HANDLER, 0, guard_continue));
 }
 
 /* failure_of(value [, coroutine]): the failure of an error that has ended the coroutine, or is met here. */
@@ -154,7 +212,7 @@ static int failure_of(lua_State *L) {
   if (from != NULL)
     ro_failure_of(L, from);
   else
-    make_failure(L, L, 1);
+    find_failure(L, L, 1);
   return 1;
 }
 
@@ -189,21 +247,10 @@ static int marks_of(lua_State *L) {
   return 1;
 }
 
-/* flying(value): the failure with which `value` is on its way through the running coroutine, or nil. */
+/* flying(value): the failure with which `value` is on its way through the running coroutine, or nothing. */
 static int flying(lua_State *L) {
-  Failure *failure;
   lua_settop(L, 1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &flights_key);
-  lua_pushthread(L);
-  lua_rawget(L, 2);
-  failure = test_failure(L, -1);
-  if (failure == NULL || !failure->flying)
-    return 0;
-  lua_getiuservalue(L, -1, VALUE);
-  if (!lua_rawequal(L, -1, 1))
-    return 0;
-  lua_pop(L, 1);
-  return 1;
+  return push_flying(L, L, 1);
 }
 
 /* depth(): how many frames the running coroutine has, this one not counted. */

@@ -30,10 +30,17 @@ void ro_keep_traceback(lua_State *L, int index);
 */
 void ro_traceback_name(lua_State *L, int index, const char *name);
 
-/* Message handler for lua_pcall: error value -> failure. A lua_CFunction. */
+/*
+** Message handler for lua_pcall: makes the failure. The error value stays as it is, for the
+** values to be closed that see it; ro_failure_caught finds the failure again. A lua_CFunction.
+*/
 int ro_failure_handler(lua_State *L);
 
-/* Pushes a failure of the error value on top, raised in coroutine `from`. [-1, +1, m] */
+/* Replaces the error value on top, caught just now by lua_pcall with the handler above, by its failure. [-1,
+ * +1, m] */
+void ro_failure_caught(lua_State *L);
+
+/* Replaces the error value on top, which has ended coroutine `from`, by its failure. [-1, +1, m] */
 void ro_failure_of(lua_State *L, lua_State *from);
 
 /* Pushes the error value of the failure at `index` (anything else: the value itself). [-0, +1, -] */
@@ -43,7 +50,8 @@ void ro_failure_value(lua_State *L, int index);
 void ro_failure_traceback(lua_State *L, int index);
 
 /*
-** Encodes the failure at `index` for another process, as the wire format lays down;
+** Encodes the failure at `index`, or that of the error value there if it was caught just now, for another
+*process, as the wire format lays down;
 ** never raises Unsendable: what can't be sent travels as text. `rules` are those of values. [-0, +0, m]
 */
 void ro_failure_encode(lua_State *L, int index, ro_Buffer *out, const ro_EncodeRules *rules);

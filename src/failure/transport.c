@@ -71,9 +71,12 @@ void ro_failure_encode(lua_State *L, int index, ro_Buffer *out, const ro_EncodeR
   size_t before = out->size;
   index = lua_absindex(L, index);
   luaL_checkstack(L, 20, NULL);
-  ro_failure_value(L, index);
+  lua_pushvalue(L, index);
+  ro_failure_caught(L);
+  ro_failure_value(L, -1);
   push_message(L);
-  ro_failure_traceback(L, index);
+  ro_failure_traceback(L, top + 1);
+  lua_remove(L, top + 1);
   lua_pushlightuserdata(L, (void *)(uintptr_t)rules);
   lua_pushlightuserdata(L, out);
   lua_pushboolean(L, 1);
