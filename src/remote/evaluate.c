@@ -11,6 +11,8 @@
 #include "remote/execute.h"
 #include "remote/text.h"
 
+#define LONGEST_TEXT 200 /* of an evaluation, in messages */
+
 int ro_listens_here(const ro_Proxy *proxy) {
   return proxy->listener != NULL;
 }
@@ -35,12 +37,19 @@ static int give_default(lua_State *L, int view) {
   return lua_gettop(L) - base;
 }
 
-static int raise_outcome(lua_State *L, int view, ro_Outcome outcome, int may_have_run) {
+/* The last operation's operands lie on top. */
+static int raise_outcome(lua_State *L, int view, ro_Operation operation, int count, const ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
   const char *chain;
-  ro_push_chain_text(L, view);
-  chain = lua_tostring(L, -1);
-  switch (outcome) {
+  size_t size;
+  luaL_checkstack(L, 12, NULL);
+  ro_push_evaluation_text(L, view, operation, count);
+  chain = lua_tolstring(L, -1, &size);
+  if (size > LONGEST_TEXT) {
+    lua_pushlstring(L, chain, LONGEST_TEXT);
+    chain = lua_pushfstring(L, "%s...", lua_tostring(L, -1));
+  }
+  switch (pending->outcome) {
   case RO_CUT_OFF:
     ro_push_error(L, RO_DISCONNECTED, "the listener ended before it answered %s", chain);
     break;
@@ -52,7 +61,7 @@ static int raise_outcome(lua_State *L, int view, ro_Outcome outcome, int may_hav
   default:
     return ro_raise(L, RO_NOT_LISTENING, "nobody listens for %s", chain);
   }
-  lua_pushboolean(L, may_have_run);
+  lua_pushboolean(L, pending->may_have_run);
   lua_setfield(L, -2, "may_have_run");
   return lua_error(L);
 }
@@ -111,10 +120,11 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
   ro_scratch_close(L, -2);
   if (outcome != RO_ANSWERED) {
     ro_scratch_close(L, -1);
+    lua_settop(L, base + count);
+    if (!default_applies(v, operation, outcome))
+      return raise_outcome(L, view, operation, count, &pending);
     lua_settop(L, base);
-    if (default_applies(v, operation, outcome))
-      return give_default(L, view);
-    return raise_outcome(L, view, outcome, pending.may_have_run);
+    return give_default(L, view);
   }
   results = read_answer(L, v->proxy, &pending);
   ro_scratch_close(L, -results - 1);

@@ -123,8 +123,25 @@ static void push_step(lua_State *L, int index) {
   case RO_OP_SUPER:
     lua_pushliteral(L, ".super");
     break;
-  default:
+  case RO_OP_SET:
+    push_key(L, first, ".");
+    lua_pushliteral(L, " = ");
+    push_literal(L, first + 1);
+    lua_concat(L, 3);
+    break;
+  case RO_OP_CONTAINS:
+    lua_pushliteral(L, ":contains_");
     push_arguments(L, first, count);
+    lua_concat(L, 2);
+    break;
+  case RO_OP_IPAIRS:
+    lua_pushliteral(L, ":ipairs_()");
+    break;
+  case RO_OP_CALL:
+    push_arguments(L, first, count);
+    break;
+  default: /* what ro_push_evaluation_text puts around the chain */
+    lua_pushliteral(L, "");
   }
   lua_insert(L, first);
   lua_settop(L, first);
@@ -146,6 +163,21 @@ void ro_push_chain_text(lua_State *L, int index) {
   luaL_pushresult(&b);
   lua_insert(L, top + 1);
   lua_settop(L, top + 1);
+}
+
+void ro_push_evaluation_text(lua_State *L, int view, ro_Operation operation, int count) {
+  view = lua_absindex(L, view);
+  if (operation == RO_OP_ROOT) {
+    ro_push_chain_text(L, view);
+    return;
+  }
+  ro_pack_operands(L, operation, count);
+  ro_push_view(L, view, operation);
+  ro_push_chain_text(L, -1);
+  if (operation == RO_OP_LENGTH)
+    lua_pushfstring(L, "#%s", lua_tostring(L, -1));
+  else if (operation == RO_OP_PAIRS || operation == RO_OP_NEXT)
+    lua_pushfstring(L, "pairs(%s)", lua_tostring(L, -1));
 }
 
 int ro_view_tostring(lua_State *L) {
