@@ -257,6 +257,42 @@ describe("several clients", function()
     server:stop()
   end)
 
+  it("leave no descriptors behind in the listener", function()
+    local server = processes.serve(proxy, function(link)
+      while link:receive() == "count" do
+        local count = 0
+        for _ in require("posix.dirent").files "/proc/self/fd" do
+          count = count + 1
+        end
+        link:send(count, proxy:stats_().clients)
+      end
+    end)
+    local function count()
+      server:send "count"
+      return server:receive()
+    end
+    proxy:add()
+    local before = count()
+    for i = 1, 40 do
+      local client = processes.fork(function(link)
+        proxy:add()
+        if i % 2 == 0 then
+          link:send "there"
+          link:receive()
+        end
+      end)
+      if i % 2 == 0 then
+        client:receive()
+        client:kill()
+      else
+        client:result()
+      end
+    end
+    wait.until_true(function() return select(2, count()) == 1 end, "the clients to be forgotten")
+    assert.equal(before, (count()))
+    server:kill()
+  end)
+
   it("go on when one of them is killed while it waits, sends or receives", function()
     local server = processes.serve(proxy)
     for round = 1, 8 do

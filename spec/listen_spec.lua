@@ -17,7 +17,8 @@ local function new_object()
   end
   function object.echo(_, ...) return ... end
   function object.pid() return unistd.getpid() end
-  function object.sleep(_, seconds)
+  function object.sleep(self, seconds)
+    self.slept = true
     remoteobj.sleep(seconds)
     return "slept"
   end
@@ -500,16 +501,17 @@ describe("listening", function()
       it("after the request that is running, with fulfill_final = " .. tostring(fulfill), function()
         proxy = remoteobj.Proxy(object, { fulfill_final = fulfill })
         local server = processes.serve(proxy, function(link)
+          link:receive()
+          proxy:stop_listen_()
+          link:send(object.left or false)
+          link:receive()
+        end, nil, function(link)
           function object.enter()
             link:send "running"
             remoteobj.sleep(0.2)
             object.left = true
             return "slept"
           end
-          link:receive()
-          proxy:stop_listen_()
-          link:send(object.left or false)
-          link:receive()
         end)
         local client = processes.fork(function() return proxy:enter() end)
         assert.equal("running", server:receive())
@@ -534,6 +536,14 @@ describe("listening", function()
       wait.until_true(function() return not proxy.listening_ end, "the end of listening")
       server:send "end"
       assert.is_false(server:result())
+    end)
+
+    it("only in the listening process, not at its client's wish", function()
+      local server = processes.serve(proxy)
+      proxy:stop_listen_()
+      assert.is_true(proxy.listening_)
+      assert.equal(server.pid, proxy:pid())
+      server:stop()
     end)
 
     it("only in the listening process, not in a fork of it", function()
@@ -742,6 +752,7 @@ describe("listening", function()
         local successor = processes.serve(proxy)
         assert.equal(successor.pid, proxy:pid())
         assert.equal("lost", stuck:result())
+        assert.is_nil(proxy.slept.__) -- nothing is tried again
         successor:stop()
       end
     end)

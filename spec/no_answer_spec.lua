@@ -1,6 +1,8 @@
 -- Failures to get an answer: defaults, kinds of errors, deadlines.
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
+local signal = require "posix.signal"
+local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
 local function new_object()
@@ -178,12 +180,11 @@ describe("without an answer", function()
 
   --- A listener that tells when it has begun to execute, and then goes on for long.
   local function serve_stuck(body)
-    return processes.serve(proxy, function(link)
+    return processes.serve(proxy, nil, nil, function(link)
       function object.stuck()
-        link:send "executing"
-        body()
+        link:send("executing", body(link))
+        remoteobj.sleep(100)
       end
-      link:receive()
     end)
   end
 
@@ -193,7 +194,7 @@ describe("without an answer", function()
     ["crashes"] = 11,
   } do
     it("because the listener " .. name .. " meanwhile, Disconnected comes", function()
-      local server = serve_stuck(function() remoteobj.sleep(100) end)
+      local server = serve_stuck(function() end)
       local client = processes.fork(function(link)
         local kind, err = kind_of(proxy.stuck, proxy)
         link:send(kind, err.may_have_run, wait.now())
@@ -211,7 +212,7 @@ describe("without an answer", function()
   end
 
   it("the default takes the place of Disconnected", function()
-    local server = serve_stuck(function() remoteobj.sleep(100) end)
+    local server = serve_stuck(function() end)
     local client = processes.fork(function() return proxy:with_ { default = "d" }:stuck() end)
     assert.equal("executing", server:receive())
     server:kill()
@@ -219,21 +220,16 @@ describe("without an answer", function()
   end)
 
   it("other processes with copies of the descriptors delay nothing", function()
-    local server = processes.serve(proxy, function(link)
-      local unistd = require "posix.unistd"
+    local server = serve_stuck(function()
       local pids = {}
-      function object.stuck()
-        for i = 1, 3 do
-          pids[i] = unistd.fork()
-          if pids[i] == 0 then
-            unistd.sleep(20)
-            unistd._exit(0)
-          end
+      for i = 1, 3 do
+        pids[i] = unistd.fork()
+        if pids[i] == 0 then
+          unistd.sleep(20)
+          unistd._exit(0)
         end
-        link:send("executing", pids)
-        remoteobj.sleep(100)
       end
-      link:receive()
+      return pids
     end)
     local client = processes.fork(function(link)
       local kind = kind_of(proxy.stuck, proxy)
@@ -245,7 +241,7 @@ describe("without an answer", function()
     server:kill()
     local kind, told_at = client:receive()
     for _, pid in ipairs(pids) do
-      require("posix.signal").kill(pid, 9)
+      signal.kill(pid, 9)
     end
     assert.equal("Disconnected", kind)
     assert.is_true(told_at - killed_at < 1, "told after " .. told_at - killed_at)
@@ -254,10 +250,8 @@ describe("without an answer", function()
   end)
 
   it("the call that ends the listener is told, too", function()
-    processes.serve(proxy, function(link)
-      function object.leave(_, code) require("posix.unistd")._exit(code) end
-      link:receive()
-    end)
+    function object.leave(_, code) unistd._exit(code) end
+    processes.serve(proxy)
     local kind, err = kind_of(proxy.leave, proxy, 3)
     assert.equal("Disconnected", kind)
     assert.is_true(err.may_have_run)

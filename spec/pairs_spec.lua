@@ -144,13 +144,13 @@ describe("pairs over a remote table", function()
   end)
 
   it("survives entries that are added, changed and removed meanwhile", function()
-    for i = 1, 20000 do
+    for i = 1, 100000 do
       object.map["stays" .. i] = i
       object.map["goes" .. i] = i
     end
     function object.disturb(self, round)
-      for i = 1, 200 do
-        self.map["goes" .. (round * 200 + i)] = nil
+      for i = 1, 1000 do
+        self.map["goes" .. (round * 1000 + i)] = nil
         self.map["comes" .. round .. "/" .. i] = i
       end
       if round % 10 == 0 then
@@ -165,14 +165,14 @@ describe("pairs over a remote table", function()
       if key:match "^stays" then
         stayed = stayed + 1
       end
-      if stayed % 500 == 1 and round < 100 then
+      if stayed % 1000 == 1 and round < 100 then
         proxy:disturb(round)
         round = round + 1
       end
     end
-    assert.equal(20000, stayed)
-    assert.is_true(round > 30)
-    for i = 1, 20000 do
+    assert.equal(100000, stayed)
+    assert.is_true(round > 50)
+    for i = 1, 100000 do
       assert(seen["stays" .. i])
     end
   end)

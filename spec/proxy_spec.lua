@@ -592,6 +592,14 @@ describe("a proxy", function()
     assert.equal("<Remote " .. shown .. ' : (?.a:m(1, nil, true):n())>', tostring(eager.a:m(1, nil, true):n()))
   end)
 
+  it("prints the local tostring of its object", function()
+    local named = setmetatable({}, { __tostring = function() return "an object of its own" end })
+    assert.equal("<Remote an object of its own : (?.x)>", tostring(remoteobj.Proxy(named).x))
+    local of_kind = remoteobj.Proxy(setmetatable({}, { __name = "spec.Kind" }))
+    assert.matches("^<Remote spec%.Kind: 0x%x+ : %(%?%)>$", tostring(of_kind))
+    assert.equal("<Remote text : (?)>", tostring(remoteobj.Proxy "text"))
+  end)
+
   it("prints without the wire", function()
     proxy:passto(function(o)
       setmetatable(o, { __tostring = function() return "remote" end })
@@ -615,6 +623,57 @@ describe("a proxy", function()
     local cycle = {}
     cycle[1] = cycle
     assert.equal("string", type(tostring(eager.f(cycle))))
+  end)
+
+  it("works inside coroutines", function()
+    local count = coroutine.wrap(function()
+      coroutine.yield(proxy:inc())
+      coroutine.yield(proxy.count.__)
+      for _, value in pairs(proxy.list) do
+        coroutine.yield(value)
+      end
+      proxy.missing.x = 1
+    end)
+    assert.same({ 1, 1, 10, 20, 30 }, { count(), count(), count(), count(), count() })
+    assert.error_matches(count, "nil value")
+    assert.equal(2, proxy:inc())
+  end)
+
+  it("stands for any kind of value", function()
+    server:stop()
+    for _, case in ipairs {
+      { "text", function(p) assert.same({ 4, "TEXT" }, { #p, p:upper() }) end },
+      { 5, function(p) assert.equal(6, p:passto(function(n) return n + 1 end)) end },
+      { math.max, function(p) assert.equal(9, p(3, 9)) end },
+      { io.stdout, function(p) assert.equal("file", p:passto(io.type)) end },
+    } do
+      local other = remoteobj.Proxy(case[1])
+      local other_server = processes.serve(other)
+      case[2](other)
+      other_server:stop()
+    end
+  end)
+
+  it("gives its descriptors back when it is dropped", function()
+    local function make_and_drop(times)
+      for i = 1, times do
+        local dropped = remoteobj.Proxy { i }
+        local _ = dropped.x.y
+        if i % 100 == 0 then
+          local _ <close> = dropped:listen_()
+          assert.equal(i, dropped[1].__)
+        end
+      end
+      collectgarbage()
+      collectgarbage()
+      local count = 0
+      for _ in require("posix.dirent").files "/proc/self/fd" do
+        count = count + 1
+      end
+      return count
+    end
+    local before = make_and_drop(100)
+    assert.equal(before, make_and_drop(500))
   end)
 
   describe("equals", function()

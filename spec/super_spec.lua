@@ -170,6 +170,14 @@ for style, make in pairs(styles) do
       assert.same({ "middle", true, 1 }, { proxy.super.own(proxy, 1) })
     end)
 
+    it("is the same object for everything but names", function()
+      assert.equal(proxy, proxy.super.__)
+      assert.is_true(proxy.super:passto(function(o) return o.called == "Ann" end))
+      assert.is_true(proxy.super:contains_ "own")
+      assert.is_false(proxy.super:contains_ "called")
+      assert.is_true(proxy:contains_ "called")
+    end)
+
     it("is one request", function()
       local before = proxy:stats_().requests
       proxy.super.super:own()

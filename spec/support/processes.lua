@@ -176,15 +176,18 @@ function Link:result(timeout)
 end
 
 --- A process that listens for `proxy` and runs func(link) meanwhile, by default nothing but
--- serving until :stop(). Returns when it listens.
-function processes.serve(proxy, func, options)
+-- serving until :stop(). Returns when it listens; prepare(link) runs there before.
+function processes.serve(proxy, func, options, prepare)
   local child = processes.fork(function(link)
+    if prepare then
+      prepare(link)
+    end
     local _ <close> = proxy:listen_(options)
     link:send "listening"
     if func then
       return func(link)
     end
-    return link:receive()
+    link:receive()
   end)
   assert(child:receive() == "listening")
   return child
