@@ -119,8 +119,10 @@ static Handle *new_handle(lua_State *L, int ends[2]) {
   ro_buffer_init(&h->in.bytes);
   luaL_setmetatable(L, HANDLE);
   h->child = ro_child_new();
-  if (h->child == NULL)
+  if (h->child == NULL) {
     luaL_error(L, "not enough memory");
+    return NULL; /* never reached */
+  }
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     luaL_error(L, "cannot start a process: %s", strerror(errno));
   h->child->stream = ends[0];

@@ -86,6 +86,37 @@ static void begin_end(ro_Listener *listener) {
     ro_seats_stop(listener);
 }
 
+/* Once: the threads have gone home, or are on their way. */
+static void free_threads(ro_Listener *listener) {
+  if (listener->phase == RO_LISTENER_FREED || listener->home != ro_pid())
+    return;
+  listener->phase = RO_LISTENER_FREED;
+  ro_seats_close(listener);
+}
+
+/* Waits for the threads to end; the last who waits clears up. */
+static void await_threads(lua_State *L, ro_Listener *listener) {
+  struct pollfd done = {.fd = listener->done, .events = POLLIN};
+  int ready = 0;
+  listener->waiting++;
+  while (ready == 0)
+    ready = ro_wait_poll_try(L, &done, 1, RO_NEVER);
+  if (--listener->waiting == 0 && ready > 0)
+    free_threads(listener);
+  if (ready < 0)
+    lua_error(L);
+}
+
+/* The same in a finalizer, where nothing may raise. */
+static void await_threads_at_end(ro_Listener *listener) {
+  struct pollfd done = {.fd = listener->done, .events = POLLIN};
+  ro_wait_begin(listener->lock);
+  while (poll(&done, 1, -1) < 0 && errno == EINTR) {
+  }
+  ro_wait_end(listener->lock);
+  free_threads(listener);
+}
+
 static int runs_caller(ro_Listener *listener) {
   return listener->options.background ? ro_seats_include_caller(listener) : listener->depth > 0;
 }
@@ -100,19 +131,8 @@ void ro_listener_stop(lua_State *L, ro_Listener *listener) {
     return;
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, listener); /* its last thread unanchors it */
-  for (int ready = 0; ready == 0 && listener->done >= 0;) {
-    struct pollfd done = {.fd = listener->done, .events = POLLIN};
-    ready = ro_wait_poll(L, &done, 1, RO_NEVER);
-  }
+  await_threads(L, listener);
   lua_pop(L, 1);
-}
-
-static void await_threads(ro_Listener *listener) {
-  struct pollfd done = {.fd = listener->done, .events = POLLIN};
-  ro_wait_begin(listener->lock);
-  while (poll(&done, 1, -1) < 0 && errno == EINTR) {
-  }
-  ro_wait_end(listener->lock);
 }
 
 /* The state is being closed: what has not begun is refused, what runs gets an error. Or a listener that has ended is collected. */
@@ -121,10 +141,8 @@ static int listener_gc(lua_State *L) {
   ro_ListenerPhase phase = listener->phase;
   if (phase == RO_LISTENER_NEW || phase == RO_LISTENER_FREED || listener->home != ro_pid())
     return 0;
-  listener->phase = RO_LISTENER_FREED;
   if (phase != RO_LISTENER_ENDED) {
     listener->proxy->fulfill_final = 0;
-    listener->phase = phase;
     begin_end(listener);
     if (listener->options.background) {
       listener->closing = 1;
@@ -133,11 +151,9 @@ static int listener_gc(lua_State *L) {
       end_in_foreground(L, listener);
     }
     listener->proxy->listener = NULL;
-    listener->phase = RO_LISTENER_FREED;
   }
   if (listener->options.background) {
-    await_threads(listener);
-    ro_seats_close(listener);
+    await_threads_at_end(listener);
   }
   return 0;
 }
