@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "remote/evaluate.h"
 #include "remote/listener.h"
 #include "remote/proxy.h"
 
@@ -290,7 +289,7 @@ static int method_wait_until_listening(lua_State *L) {
     struct pollfd fds[2];
     int sentinel = wait.process != 0 ? sentinel_of(L, wait.process) : -1;
     int64_t now;
-    if (ro_listens_here(proxy) || ro_door_is_open(&proxy->door, NULL)) {
+    if (ro_door_is_open(&proxy->door, NULL)) {
       lua_pushboolean(L, 1);
       return 1;
     }

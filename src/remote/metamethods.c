@@ -57,7 +57,7 @@ static int view_index(lua_State *L) {
     ro_push_view(L, 1, RO_OP_SUPER);
     return 1;
   case NAME_LISTENING:
-    lua_pushboolean(L, ro_listens_here(view->proxy) || ro_door_is_open(&view->proxy->door, NULL));
+    lua_pushboolean(L, ro_door_is_open(&view->proxy->door, NULL));
     return 1;
   case NAME_METHOD:
     if (lua_isnil(L, -1))
