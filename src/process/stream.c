@@ -64,7 +64,7 @@ static int send_frame(lua_State *L, int *fd, const char *bytes, size_t size) {
   enum State state = reader_state(*fd);
   if (state == GOING)
     state = send_all(L, *fd, bytes, size);
-  if (state == GONE) {
+  if (state != GOING) { /* nobody reads on: even a last word would wait for room for ever */
     close(*fd);
     *fd = -1;
   }

@@ -21,7 +21,7 @@ typedef struct ro_Inlet {
 
 /*
 ** Sends the values from `first` on, waiting while the stream is full. `*fd` becomes -1 when
-** the reader is gone: nothing is sent then. Returns 1, or 0 when the reader has cancelled.
+** the reader is gone or has cancelled: nothing is sent then. Returns 1, or 0 when it has just cancelled.
 ** [-0, +0, v]
 */
 int ro_stream_send(lua_State *L, int *fd, int first);

@@ -143,14 +143,13 @@ int ro_evaluate(lua_State *L, int view, ro_Operation operation, int count) {
 }
 
 /***
-Evaluates a view: the same as `view:get_{...}`.
-@function get
-@tparam remoteobj.Proxy view
-@tparam[opt] table options `default` and `timeout` (seconds)
+Evaluates a view. `remoteobj.get(view, options)` is the same.
+@function Proxy:get_
+@tparam[opt] table options `default` and `timeout` (seconds), for this evaluation
 @return all results
 @raise what the evaluation raises
 */
-static int get(lua_State *L) {
+int ro_method_get(lua_State *L) {
   ro_check_view(L, 1);
   if (!lua_isnoneornil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -160,9 +159,4 @@ static int get(lua_State *L) {
   }
   lua_settop(L, 1);
   return ro_evaluate(L, 1, RO_OP_ROOT, 0);
-}
-
-void ro_open_evaluation(lua_State *L) {
-  lua_pushcfunction(L, get);
-  lua_setfield(L, -2, "get");
 }

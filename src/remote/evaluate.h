@@ -20,7 +20,7 @@ int ro_evaluate(lua_State *L, int view, ro_Operation operation, int count);
 /* Does the calling process listen for this proxy, so that evaluations are direct. */
 int ro_listens_here(const ro_Proxy *proxy);
 
-/* Adds get to the module table on top of the stack. [-0, +0, m] */
-void ro_open_evaluation(lua_State *L);
+/* get_ of views, and remoteobj.get; a lua_CFunction. */
+int ro_method_get(lua_State *L);
 
 #endif

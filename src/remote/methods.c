@@ -13,25 +13,6 @@
 static const char methods_key = 0;
 
 /***
-Evaluates the view.
-@function Proxy:get_
-@tparam[opt] table options `default` and `timeout` (seconds), for this evaluation
-@return all results
-*/
-static int method_get(lua_State *L) {
-  ro_check_view(L, 1);
-  lua_settop(L, 2);
-  if (!lua_isnil(L, 2)) {
-    luaL_checktype(L, 2, LUA_TTABLE);
-    ro_push_copy(L, 1);
-    ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT);
-    lua_replace(L, 1);
-  }
-  lua_settop(L, 1);
-  return ro_evaluate(L, 1, RO_OP_ROOT, 0);
-}
-
-/***
 The same view carrying options for its evaluations.
 @function Proxy:with_
 @tparam table options `default`, `timeout` (seconds), `proxy` (boolean: the next call gives a view, or is evaluated)
@@ -159,7 +140,7 @@ static int method_stats(lua_State *L) {
 
 void ro_push_methods(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"get_", method_get},       {"with_", method_with},       {"contains_", method_contains},
+      {"get_", ro_method_get},       {"with_", method_with},       {"contains_", method_contains},
       {"item_", method_item},     {"set_", method_set},         {"del_", method_del},
       {"attrs_", method_attrs},   {"stats_", method_stats},     {"passto", ro_method_passto},
       {"ipairs_", ro_method_ipairs}, {NULL, NULL}};

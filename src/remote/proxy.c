@@ -163,7 +163,7 @@ static int use_classes(lua_State *L) {
 }
 
 void ro_open_remote(lua_State *L) {
-  static const luaL_Reg functions[] = {{"Proxy", proxy_new}, {"use_classes", use_classes}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"Proxy", proxy_new}, {"get", ro_method_get}, {"use_classes", use_classes}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
   ro_push_view_metatable(L);
   ro_set_metamethods(L);
@@ -172,5 +172,4 @@ void ro_open_remote(lua_State *L) {
   lua_pushcfunction(L, proxy_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 2);
-  ro_open_evaluation(L);
 }
