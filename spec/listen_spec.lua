@@ -1,4 +1,5 @@
 -- Listening: the forms that start, serve and stop, and who may listen.
+local dirent = require "posix.dirent"
 local poll = require "posix.poll"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
@@ -7,7 +8,7 @@ local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
 --- How often the races of stopping are run.
-local ROUNDS = tonumber(os.getenv "REMOTEOBJ_RACES") or 2000
+local ROUNDS = tonumber(os.getenv "REMOTEOBJ_RACES") or 4000
 
 local function new_object()
   local object = { count = 0 }
@@ -145,9 +146,27 @@ describe("listening", function()
         file:close()
         return user + system
       end
-      local before = used()
+      --- How often the other threads of this process have gone to sleep.
+      local function wake_ups()
+        local count = 0
+        for task in dirent.files "/proc/self/task" do
+          if tonumber(task) and tonumber(task) ~= unistd.getpid() then
+            for line in io.lines("/proc/self/task/" .. task .. "/status") do
+              count = count + (tonumber(line:match "^voluntary_ctxt_switches:%s*(%d+)") or 0)
+            end
+          end
+        end
+        return count
+      end
+      wait.until_true(function()
+        local before = wake_ups()
+        remoteobj.sleep(0.05)
+        return wake_ups() == before
+      end, "the listener to come to rest")
+      local ticks, switches = used(), wake_ups()
       remoteobj.sleep(0.7)
-      assert.is_true(used() - before <= 3, "ticks: " .. used() - before)
+      assert.equal(switches, wake_ups())
+      assert.is_true(used() - ticks <= 3, "ticks: " .. used() - ticks)
     end)
 
     it("runs each request in a coroutine of its own", function()
@@ -662,6 +681,20 @@ describe("listening", function()
         server:kill(number)
         assert.is_false(proxy.listening_)
       end
+    end)
+
+    it("is over when the listener has died, although nobody has waited for it", function()
+      local server = processes.serve(proxy)
+      assert.is_true(proxy.listening_)
+      require("posix.signal").kill(server.pid, 9)
+      wait.until_true(function() return not proxy.listening_ end, "the death to be seen")
+      local ok, err = pcall(proxy.add, proxy)
+      assert.is_false(ok)
+      one_of({ "NotListening" }, err)
+      local successor = processes.serve(proxy)
+      assert.equal(successor.pid, proxy:pid())
+      successor:stop()
+      server:join()
     end)
 
     it("is over although a fork of the dead listener lives on", function()
