@@ -1,6 +1,8 @@
 /*
 ** coroutine.create, resume, wrap and close as Lua has them, but for one thing: the lock
-** learns which coroutine runs, since an interruption must find it.
+** learns which coroutine runs, since an interruption must find it. And debug.gethook and
+** sethook, which show and change the program's hook where an interruption has put another
+** over it.
 */
 #include <stddef.h>
 
@@ -95,8 +97,7 @@ static int co_create(lua_State *L) {
   return 1;
 }
 
-/* Closes the pending variables of a coroutine that has failed; its error value, perhaps a new one, goes to L.
- */
+/* Closes the pending variables of a failed coroutine; its error value, perhaps a new one, goes to L. */
 static int close_failed(lua_State *L, ro_Lock *lock, lua_State *co) {
   Place here = run(lock, L, co);
 #if LUA_VERSION_RELEASE_NUM >= 50406
@@ -158,6 +159,26 @@ static int co_close(lua_State *L) {
   return results;
 }
 
+/*
+** debug.gethook and debug.sethook. Upvalues as of co_resume. The original may be called again:
+** it has no effect but the one that is wanted in the end. Should it raise, the next signal arms
+** the coroutine again.
+*/
+static int db_hook(lua_State *L) {
+  lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(2));
+  ro_Lock *lock = lock_upvalue(L);
+  lua_State *of = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
+  int arguments = lua_gettop(L), results;
+  unsigned times;
+  do { /* again if an interruption came meanwhile */
+    lua_settop(L, arguments);
+    times = ro_hook_uncover(lock, of);
+    results = original(L);
+  } while (ro_hook_covered_since(lock, times));
+  ro_hook_cover(lock);
+  return results;
+}
+
 /* Is the function on top one in C without upvalues, so that it can be called as such. */
 static int is_plain(lua_State *L) {
   if (lua_tocfunction(L, -1) == NULL)
@@ -168,8 +189,7 @@ static int is_plain(lua_State *L) {
   return 0;
 }
 
-/* Puts `function` in place of `name` in the table on top, unless that is no C function that can be called as
- * such. */
+/* Puts `function` in place of `name` in the table on top, if that can be called as a mere C function. */
 static void replace(lua_State *L, ro_Lock *lock, const char *name, lua_CFunction function) {
   lua_pushlightuserdata(L, lock);
   if (lua_getfield(L, -2, name) == LUA_TFUNCTION && is_plain(L)) {
@@ -187,6 +207,11 @@ void ro_open_coroutine(lua_State *L, ro_Lock *lock) {
     replace(L, lock, "resume", co_resume);
     replace(L, lock, "wrap", co_wrap);
     replace(L, lock, "close", co_close);
+  }
+  lua_pop(L, 1);
+  if (lua_getfield(L, -1, LUA_DBLIBNAME) == LUA_TTABLE) {
+    replace(L, lock, "gethook", db_hook);
+    replace(L, lock, "sethook", db_hook);
   }
   lua_pop(L, 2);
 }

@@ -26,8 +26,13 @@ int ro_hook_arm(ro_Lock *lock, int instructions) {
   lua_State *L = to_arm(lock);
   if (L == NULL || !atomic_load_explicit(&lock->interrupt, memory_order_relaxed))
     return 0;
-  if (lua_gethook(L) == on_hook)
-    return 1; /* waiting to fire, or inherited: will fire as well */
+  if (lua_gethook(L) == on_hook) {
+    if (lua_gethookmask(L) & LUA_MASKCOUNT)
+      return 1; /* waiting to fire, or inherited: will fire as well */
+    if (lock->armed != L)
+      return 0;
+    ro_hook_disarm(lock); /* armed in the middle of a lua_sethook that has taken our mask away */
+  }
   if (lock->armed != NULL && lock->armed != L)
     ro_hook_disarm(lock);
   lock->user.hook = lua_gethook(L);
@@ -35,6 +40,7 @@ int ro_hook_arm(ro_Lock *lock, int instructions) {
   lock->user.count = lua_gethookcount(L);
   lock->armed = L;
   lock->armed_count = lock->user.mask == 0 ? instructions : 1;
+  lock->times_armed++;
   lua_sethook(L, on_hook, lock->user.mask | LUA_MASKCOUNT, lock->armed_count);
   return 1;
 }
@@ -132,6 +138,22 @@ static ro_UserHook take_off(ro_Lock *lock, lua_State *L) {
   if (lock->active)
     ro_slot_hold(lock->slot);
   return user;
+}
+
+unsigned ro_hook_uncover(ro_Lock *lock, lua_State *L) {
+  unsigned times = lock->times_armed;
+  if (lua_gethook(L) == on_hook)
+    take_off(lock, L);
+  return times;
+}
+
+int ro_hook_covered_since(const ro_Lock *lock, unsigned times) {
+  return lock->times_armed != times;
+}
+
+void ro_hook_cover(ro_Lock *lock) {
+  if (atomic_load_explicit(&lock->interrupt, memory_order_relaxed))
+    ro_hook_follow(lock, 1);
 }
 
 static int64_t thread_time(void) {

@@ -35,15 +35,15 @@ static inline void ro_hook_run(ro_Lock *lock, lua_State *L) {
 #define RO_CLOSING "the Lua state is closing"
 
 /*
-** For a library thread that goes on although the state is closing: interrupts it after RO_CLOSING_TURN
-** instructions; or, when it has been told twice, at each.
+** For a library thread that goes on although the state is closing: interrupts it after
+** RO_CLOSING_TURN instructions; or, when it has been told twice, at each.
 */
 void ro_hook_close(ro_Lock *lock);
 
 /*
 ** Is the state closing, so that the calling library thread gets the error RO_CLOSING. The first
-** may be caught, so that things can be put in order; one that has been told twice gets it at every
-*instruction.
+** may be caught, so that things can be put in order; one that has been told twice gets it at
+** every instruction.
 */
 int ro_hook_closing(ro_Lock *lock);
 
@@ -52,12 +52,23 @@ int ro_hook_tracked(const ro_Lock *lock, lua_State *L);
 
 /*
 ** Notes that L runs although nobody has told: it was resumed by another than the tracking
-** functions. Keeps it alive until the next is noted, or falls back on the coroutine that a library thread has
-** entered with. Needs two free stack slots. [-0, +0, -]
+** functions. Keeps it alive until the next is noted, or falls back on the coroutine that a
+** library thread has entered with. Needs two free stack slots. [-0, +0, -]
 */
 void ro_hook_note(ro_Lock *lock, lua_State *L);
 
 /* A new coroutine gets the user's hook instead of ours, if it has inherited that from `L`. */
 void ro_hook_born(ro_Lock *lock, lua_State *L, lua_State *born);
+
+/*
+** For debug.gethook and debug.sethook, which must find the user's hook on L: takes ours off, if it
+** is there. An interruption may put it back at any moment: ro_hook_covered_since tells whether one
+** has armed anything since the call of ro_hook_uncover that returned `times`. [-0, +0, -]
+*/
+unsigned ro_hook_uncover(ro_Lock *lock, lua_State *L);
+int ro_hook_covered_since(const ro_Lock *lock, unsigned times);
+
+/* Arms the running coroutine again, if an interruption is wanted. */
+void ro_hook_cover(ro_Lock *lock);
 
 #endif

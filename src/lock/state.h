@@ -86,6 +86,7 @@ struct ro_Lock {
   lua_State *volatile running; /* the coroutine that the holder runs, as far as is known */
   lua_State *volatile armed;   /* the coroutine that has our hook, or NULL */
   volatile int armed_count;    /* the count it was armed with */
+  volatile unsigned times_armed;
   volatile ro_UserHook user;   /* of `armed` */
   ro_UserHook inherited;       /* the last one that was put back, for coroutines that inherited ours */
   lua_State *tally_of;         /* for count hooks, see hook.c; never followed, only compared */
@@ -114,7 +115,10 @@ void ro_turn_yield(ro_Lock *lock);
 
 /* ---- coroutine.c ---- */
 
-/* Puts the tracking coroutine functions into the table `coroutine`. [-0, +0, m] */
+/*
+** Puts the tracking coroutine functions into the table `coroutine`, and into `debug` those that
+** don't show our hook. [-0, +0, m]
+*/
 void ro_open_coroutine(lua_State *L, ro_Lock *lock);
 
 /* ---- wait.c ---- */
@@ -125,10 +129,10 @@ enum { RO_WAIT_INTERRUPTIBLE = 1, RO_WAIT_WAKEABLE = 2 }; /* flags */
 enum { RO_WAIT_FAILED = -1, RO_WAIT_INTERRUPTED = -2 };   /* results below 0 */
 
 /*
-** The one wait of the library. Returns the number of ready descriptors; 0 at the deadline, or when woken
-** if RO_WAIT_WAKEABLE; RO_WAIT_INTERRUPTED, if RO_WAIT_INTERRUPTIBLE, after a signal that is not ours, when
-*its
-** hooks have run; RO_WAIT_FAILED with an error value on the stack. Needs RO_WAIT_STACK slots. [-0, +(0|1), -]
+** The one wait of the library. Returns the number of ready descriptors; 0 at the deadline, or when
+** woken if RO_WAIT_WAKEABLE; RO_WAIT_INTERRUPTED, if RO_WAIT_INTERRUPTIBLE, after a signal that is
+** not ours, when its hooks have run; RO_WAIT_FAILED with an error value on the stack. Needs
+** RO_WAIT_STACK slots. [-0, +(0|1), -]
 */
 int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline, int flags);
 
