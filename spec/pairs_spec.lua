@@ -121,6 +121,65 @@ describe("pairs over a remote table", function()
     assert.equal(64, count)
   end)
 
+  it("evaluates a view that has calls in it once", function()
+    function object.make(self)
+      self.made = (self.made or 0) + 1
+      local t = {}
+      for i = 1, 50000 do
+        t[i] = self.made
+      end
+      return t
+    end
+    proxy = remoteobj.Proxy(object, { eager_proxy = true })
+    server = processes.serve(proxy)
+    local _, count = collect(pairs(proxy:make()))
+    assert.equal(50000, count)
+    assert.equal(1, proxy.made.__)
+    count = 0
+    for _, value in proxy:make():ipairs_() do
+      assert(value == 2)
+      count = count + 1
+    end
+    assert.equal(50000, count)
+    assert.equal(2, proxy.made.__)
+  end)
+
+  it("goes through the chunks of an iterator of the object's own", function()
+    setmetatable(object.map, {
+      __pairs = function()
+        local n = 0
+        return function()
+          n = n + 1
+          if n <= 30000 then
+            return n, { n }
+          end
+        end
+      end,
+    })
+    server = processes.serve(proxy)
+    local entries, count = collect(pairs(proxy.map))
+    assert.equal(30000, count)
+    assert.same({ 30000 }, entries[30000])
+  end)
+
+  it("keeps the position in a table whose place is taken by another meanwhile", function()
+    for i = 1, 50000 do
+      object.list[i] = "old"
+    end
+    server = processes.serve(proxy)
+    local count, strange = 0, 0
+    for _, value in pairs(proxy.list) do
+      count = count + 1
+      if count == 10 then
+        proxy.list = { "new" }
+      end
+      if value ~= "old" then
+        strange = strange + 1
+      end
+    end
+    assert.same({ 50000, 0 }, { count, strange })
+  end)
+
   it("can be left early", function()
     for i = 1, 50000 do
       object.list[i] = i
