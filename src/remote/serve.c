@@ -94,18 +94,23 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Service *s, Iter
   return results;
 }
 
+/* Rules for what goes back to the client: the object itself goes as such. [-0, +0, m] */
+static void answer_rules(lua_State *L, const ro_Service *s, ro_EncodeRules *rules, const char *label) {
+  ro_chain_rules(L, rules);
+  rules->label = label;
+  ro_push_object(L, s->proxy);
+  if (lua_istable(L, -1) || lua_isuserdata(L, -1) || lua_isfunction(L, -1) || lua_isthread(L, -1))
+    rules->object = lua_topointer(L, -1);
+  lua_pop(L, 1);
+}
+
 /* Encodes the `count` values on top as results. [-0, +0, e] */
 static void encode_results(lua_State *L, ro_Service *s, const Iteration *iteration, int count) {
   int first = lua_gettop(L) - count + 1;
   ro_EncodeRules rules;
   ro_Encoder *e;
   luaL_checkstack(L, 12, "too many results");
-  ro_chain_rules(L, &rules);
-  rules.label = "result";
-  ro_push_object(L, s->proxy);
-  if (lua_istable(L, -1) || lua_isuserdata(L, -1) || lua_isfunction(L, -1) || lua_isthread(L, -1))
-    rules.object = lua_topointer(L, -1);
-  lua_pop(L, 1);
+  answer_rules(L, s, &rules, "result");
   if (iteration->operation != RO_OP_ROOT) {
     push_handles(L, s);
     e = ro_encoder_open(L, s->answer, &rules);
@@ -144,8 +149,7 @@ static int serve_protected(lua_State *L) {
 static int encode_failure(lua_State *L) {
   ro_Service *s = lua_touserdata(L, 1);
   ro_EncodeRules rules;
-  ro_chain_rules(L, &rules);
-  rules.label = "error";
+  answer_rules(L, s, &rules, "error");
   ro_failure_encode(L, 2, s->answer, &rules);
   return 0;
 }
