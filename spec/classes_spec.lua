@@ -284,6 +284,40 @@ describe("classes: corners", function()
     assert.is_nil(classes.super_lookup(leaf(), 1, "anything"))
   end)
 
+  it("knows the parents of Penlight's classes with properties", function()
+    local found, class = pcall(require, "pl.class")
+    if not found then
+      pending "Penlight is not installed"
+      return
+    end
+    local root = class(class.properties)
+    function root.own() return "root" end
+    function root.get_area() return 5 end
+    local leaf = class(root)
+    function leaf.own() return "leaf" end
+    local object = leaf()
+    assert.equal("leaf", object:own())
+    assert.equal("root", classes.super_lookup(object, 1, "own")())
+    assert.equal(leaf, classes.class_of(object))
+    assert.equal(root, (classes.parent_of(leaf)))
+    assert.is_nil(classes.super_lookup(object, 3, "own"))
+  end)
+
+  it("knows the parents of middleclass's classes with an __index of their own", function()
+    local class = require "spec.support.class_middleclass"
+    local root = class "Root"
+    local leaf = class("Leaf", root)
+    function root.own() return "root" end
+    function leaf.own() return "leaf" end
+    root.__instanceDict.__index = function(_, key) return root.__instanceDict[key] or "made up" end
+    leaf.__instanceDict.__index = function(_, key) return leaf.__instanceDict[key] or "made up" end
+    local object = leaf:new()
+    assert.equal("made up", object.nowhere)
+    assert.equal("root", classes.super_lookup(object, 1, "own")())
+    assert.is_nil(classes.super_lookup(object, 1, "nowhere"))
+    assert.is_nil(classes.super_lookup(object, 2, "own"))
+  end)
+
   it("takes a class itself for an object of its metatable", function()
     local account = {}
     account.__index = account
