@@ -315,18 +315,44 @@ static int take_ready(ro_Hub *hub, ro_Request *request) {
   return 0;
 }
 
+/* What one look at the descriptors brings; for ro_patience_try. */
+typedef struct Look {
+  int poller;
+  ro_Ready ready[READY_AT_ONCE];
+} Look;
+
+static int look_once(void *context) {
+  Look *l = context;
+  return ro_poller_wait(l->poller, l->ready, READY_AT_ONCE, 0);
+}
+
+/* Waits for the descriptors, actively at first; returns how many are ready. */
+static int wait_for_ready(ro_Hub *hub, Look *l, int milliseconds) {
+  int64_t start;
+  int count;
+  if (milliseconds == 0)
+    return look_once(l);
+  start = ro_now();
+  count = ro_patience_try(&hub->patience, look_once, l);
+  if (count > 0)
+    return count;
+  count = ro_poller_wait(l->poller, l->ready, READY_AT_ONCE, milliseconds);
+  ro_patience_learn(&hub->patience, start);
+  return count;
+}
+
 /* Looks at the descriptors until a frame is there, nothing more is going on, or the hub is woken. */
 static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
-  ro_Ready ready[READY_AT_ONCE];
+  Look l = {.poller = hub->poller};
   int count, found;
   hub->since_look = hub->is_woken = 0;
   do {
     int wait = hub->ready_first == NULL ? milliseconds : 0;
     free_buried(hub);
     pthread_mutex_unlock(&hub->mutex);
-    count = ro_poller_wait(hub->poller, ready, READY_AT_ONCE, wait);
+    count = wait_for_ready(hub, &l, wait);
     pthread_mutex_lock(&hub->mutex);
-    attend_all(hub, ready, count);
+    attend_all(hub, l.ready, count);
     found = take_ready(hub, request);
   } while (!found && count > 0 && (milliseconds == 0 || !hub->is_woken));
   return found;

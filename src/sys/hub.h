@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/patience.h"
 #include "sys/door.h"
 #include "sys/link.h"
 
@@ -27,6 +28,7 @@ typedef struct ro_Hub {
   ro_Connection *ready_first, *ready_last; /* that have a whole frame */
   uint64_t last_number;
   int clients;
+  ro_Patience patience; /* of the thread that waits for frames */
   int is_woken;   /* ro_hub_wake was called since the last look */
   int since_look; /* requests taken since the descriptors were looked at */
 } ro_Hub;
