@@ -15,11 +15,18 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "base/patience.h"
 #include "lock/lock.h"
 #include "lock/signal.h"
 
 /* How long a thread may run Lua while another library thread, or the program behind one, waits. */
 #define RO_SLICE (INT64_C(5) * RO_SECOND / 1000)
+
+/*
+** How long a library thread that was interrupted itself leaves the program ahead at most: when others
+** that enter anew take the program's time, its slice may take long to complete.
+*/
+#define RO_PATIENCE (20 * RO_SLICE)
 
 /*
 ** How many VM instructions a thread runs before it is interrupted, when another has asked for that
@@ -34,6 +41,7 @@
 #define RO_PAUSE_MOST (INT64_C(100) * RO_SECOND / 1000)
 
 struct ro_Thread {
+  ro_Patience patience; /* of its waits for descriptors */
   ro_Lock *lock;
   ro_Thread *next, *previous; /* all library threads of the lock (mutex) */
   ro_Thread *mine;            /* further ones of the same native thread, of other locks */
@@ -43,6 +51,9 @@ struct ro_Thread {
   int orphan;                 /* left behind by a fork: its native thread may not enter */
   int entering;               /* waits in ro_lock_enter, so that closing refuses it (mutex) */
   int preempt;                /* interrupts the holder when its slice is over */
+  int fresh;                  /* may interrupt the program at once: was not interrupted itself (mutex) */
+  int64_t owed;               /* else once `spent` of the lock is so much, */
+  int64_t latest;             /* or at this time (mutex) */
   int signal;                 /* the signal this thread has unblocked */
   int woken;                  /* its wait is to end early */
   int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
@@ -68,6 +79,8 @@ struct ro_Lock {
   ro_Thread *first, *last;
   ro_Thread *threads;
   unsigned turns; /* grows with every hand-over */
+  int64_t since;  /* when the program's turn began, or was last added to `spent` */
+  int64_t spent;  /* the time of the program's turns while library threads waited */
   _Atomic int waiting;
 
   /* of the holder; `active` changes while there is a single thread only */
@@ -87,9 +100,9 @@ struct ro_Lock {
   lua_State *volatile armed;   /* the coroutine that has our hook, or NULL */
   volatile int armed_count;    /* the count it was armed with */
   volatile unsigned times_armed;
-  volatile ro_UserHook user;   /* of `armed` */
-  ro_UserHook inherited;       /* the last one that was put back, for coroutines that inherited ours */
-  lua_State *tally_of;         /* for count hooks, see hook.c; never followed, only compared */
+  volatile ro_UserHook user; /* of `armed` */
+  ro_UserHook inherited;     /* the last one that was put back, for coroutines that inherited ours */
+  lua_State *tally_of;       /* for count hooks, see hook.c; never followed, only compared */
   int64_t tally_since, tally;
 };
 
@@ -110,7 +123,11 @@ int ro_turn_take(ro_Thread *self, int entering);
 /* Gives the lock to the first who waits, or to nobody. */
 void ro_turn_give(ro_Lock *lock);
 
-/* Lets those who may interrupt go first, if there are any, and waits for the lock again. */
+/*
+** Lets the first go ahead of those who may interrupt the caller now, if there is one, and waits for
+** the lock again. A library thread that does so leaves the program a slice before it interrupts
+** that in turn; one that enters, or comes back from a wait, may do it at once.
+*/
 void ro_turn_yield(ro_Lock *lock);
 
 /* ---- coroutine.c ---- */

@@ -1,6 +1,7 @@
 /*
 ** Whose turn it is: the queue of those who wait for the lock. Whoever gives the lock up hands
-** it to the first of the queue directly, so that nobody can overtake.
+** it to the first of the queue directly, so that nobody can overtake. One thing disturbs the
+** order: the program, when it is interrupted, stays ahead of those who may not do that yet.
 */
 #include <errno.h>
 #include <stddef.h>
@@ -20,13 +21,13 @@ int ro_turn_init(pthread_cond_t *turn) {
   return e;
 }
 
-static void join_queue(ro_Lock *lock, ro_Thread *self) {
-  self->behind = NULL;
-  if (lock->last != NULL)
-    lock->last->behind = self;
-  else
-    lock->first = self;
-  lock->last = self;
+/* Puts `self` into the queue just behind `ahead`, or first if that is NULL. */
+static void link_waiter(ro_Lock *lock, ro_Thread *ahead, ro_Thread *self) {
+  ro_Thread **link = ahead != NULL ? &ahead->behind : &lock->first;
+  self->behind = *link;
+  *link = self;
+  if (lock->last == ahead)
+    lock->last = self;
   atomic_fetch_add_explicit(&lock->waiting, 1, memory_order_relaxed);
 }
 
@@ -49,19 +50,72 @@ static void leave_queue(ro_Lock *lock, ro_Thread *self) {
   unlink_waiter(lock, ahead, self);
 }
 
-/* Takes the first out of the queue, or the first of those who may interrupt; NULL if there is none. */
-static ro_Thread *next_in_queue(ro_Lock *lock, int preempting) {
-  ro_Thread *ahead = NULL, *t = lock->first;
-  while (t != NULL && preempting && !t->preempt) {
-    ahead = t;
-    t = t->behind;
-  }
-  if (t != NULL)
-    unlink_waiter(lock, ahead, t);
-  return t;
+/* When the library thread `t` may interrupt the program, which is the holder; 0 for now. */
+static int64_t program_due(const ro_Lock *lock, const ro_Thread *t) {
+  int64_t due;
+  if (!t->preempt)
+    return RO_NEVER;
+  if (t->fresh)
+    return 0;
+  due = lock->since + (t->owed - lock->spent);
+  return due < t->latest ? due : t->latest;
 }
 
-/* Makes `next` the holder. One that waits to interrupt the program is told that it may do so now. */
+/* May `t` interrupt the holder, whose turn has lasted until `now`. */
+static int is_ahead(const ro_Lock *lock, const ro_Thread *t, int64_t now) {
+  return lock->holder == &lock->program ? program_due(lock, t) <= now : t->preempt;
+}
+
+/* Takes the first out of the queue; NULL if there is none. */
+static ro_Thread *next_in_queue(ro_Lock *lock) {
+  ro_Thread *first = lock->first;
+  if (first != NULL)
+    unlink_waiter(lock, NULL, first);
+  return first;
+}
+
+/* The same with the first of those who may interrupt the holder. */
+static ro_Thread *next_to_interrupt(ro_Lock *lock, int64_t now) {
+  ro_Thread *ahead = NULL;
+  for (ro_Thread *t = lock->first; t != NULL; ahead = t, t = t->behind)
+    if (is_ahead(lock, t, now)) {
+      unlink_waiter(lock, ahead, t);
+      return t;
+    }
+  return NULL;
+}
+
+/*
+** The program, interrupted, goes ahead of the first who could not have interrupted it: it has a slice to
+** come, or is not to be interrupted at all.
+*/
+static void program_joins(ro_Lock *lock, int64_t now) {
+  ro_Thread *ahead = NULL;
+  for (ro_Thread *t = lock->first; t != NULL && is_ahead(lock, t, now); t = t->behind)
+    ahead = t;
+  link_waiter(lock, ahead, &lock->program);
+}
+
+/* A library thread, interrupted, has had a slice, and leaves the program one. */
+static void thread_joins(ro_Lock *lock, ro_Thread *self, int64_t now) {
+  self->fresh = 0;
+  self->owed = lock->spent + RO_SLICE;
+  self->latest = now + RO_PATIENCE;
+  link_waiter(lock, lock->last, self);
+}
+
+/*
+** Adds to `spent` what the program, if it is the holder, has had until `now`. Where its turn
+** did not begin with a grant there was nobody whom the sum concerns.
+*/
+static void count_time(ro_Lock *lock, int64_t now) {
+  if (lock->holder != &lock->program)
+    return;
+  lock->spent += now - lock->since;
+  lock->since = now;
+}
+
+/* Makes `next` the holder. The first who may interrupt the program at once is told to do so. */
 static void grant(ro_Lock *lock, ro_Thread *next) {
   lock->holder = next;
   lock->turns++;
@@ -69,8 +123,9 @@ static void grant(ro_Lock *lock, ro_Thread *next) {
   pthread_cond_signal(&next->turn);
   if (next != &lock->program)
     return;
+  lock->since = ro_now();
   for (ro_Thread *t = lock->first; t != NULL; t = t->behind)
-    if (t->preempt) {
+    if (program_due(lock, t) <= lock->since) {
       pthread_cond_signal(&t->turn);
       return;
     }
@@ -78,11 +133,9 @@ static void grant(ro_Lock *lock, ro_Thread *next) {
 
 /* When `self` may interrupt the present holder for the first time; 0 for now. */
 static int64_t interrupt_time(const ro_Lock *lock, const ro_Thread *self) {
-  if (!self->preempt)
-    return RO_NEVER;
   if (self != &lock->program && lock->holder == &lock->program)
-    return 0;
-  return ro_now() + RO_SLICE;
+    return program_due(lock, self);
+  return self->preempt ? ro_now() + RO_SLICE : RO_NEVER;
 }
 
 static void interrupt_holder(ro_Lock *lock) {
@@ -99,8 +152,10 @@ static void wait_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
   }
 }
 
-/* Waits in the queue until the lock is granted, and interrupts the holder when it is time to. With the mutex
- * held. */
+/*
+** Waits in the queue until the lock is granted, and interrupts the holder when it is time to. With
+** the mutex held.
+*/
 static int wait_turn(ro_Lock *lock, ro_Thread *self) {
   int64_t due = interrupt_time(lock, self), pause = RO_SLICE;
   unsigned turns = lock->turns;
@@ -154,12 +209,13 @@ int ro_turn_take(ro_Thread *self, int entering) {
   pthread_mutex_lock(&lock->mutex);
   self->target = target;
   self->entering = entering;
+  self->fresh = 1;
   if (entering && atomic_load(&lock->closing))
     refused = -1;
   else if (lock->holder == NULL)
     lock->holder = self;
   else {
-    join_queue(lock, self);
+    link_waiter(lock, lock->last, self);
     refused = wait_turn(lock, self);
   }
   self->entering = 0;
@@ -174,7 +230,9 @@ void ro_turn_give(ro_Lock *lock) {
   suspend_running(lock, lock->holder);
   pthread_mutex_lock(&lock->mutex);
   atomic_store(&lock->interrupt, 0);
-  next = next_in_queue(lock, 0);
+  if (lock->first != NULL)
+    count_time(lock, ro_now());
+  next = next_in_queue(lock);
   if (next != NULL)
     grant(lock, next);
   else
@@ -184,12 +242,18 @@ void ro_turn_give(ro_Lock *lock) {
 
 void ro_turn_yield(ro_Lock *lock) {
   ro_Thread *self = lock->holder, *next;
+  int64_t now;
   suspend_running(lock, self);
   pthread_mutex_lock(&lock->mutex);
   atomic_store(&lock->interrupt, 0);
-  next = next_in_queue(lock, 1);
+  now = ro_now();
+  count_time(lock, now);
+  next = next_to_interrupt(lock, now);
   if (next != NULL) {
-    join_queue(lock, self);
+    if (self == &lock->program)
+      program_joins(lock, now);
+    else
+      thread_joins(lock, self, now);
     grant(lock, next);
     wait_turn(lock, self); /* not entering: never refused */
   }
