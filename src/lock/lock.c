@@ -103,11 +103,11 @@ static int lock_gc(lua_State *L) {
   lock->active = 0;
   atomic_store(&lock->closing, 1);
   ro_atfork_remove(&lock->fork);
-  while (lock->threads != NULL) {
-    ro_Thread *t = lock->threads;
-    unlink_thread(t);
+  for (ro_Thread *t = lock->threads, *next; t != NULL; t = next) {
+    next = t->next;
     free_thread(t);
   }
+  lock->threads = NULL;
   ro_wait_forget(&lock->program);
   pthread_cond_destroy(&lock->program.turn);
   pthread_mutex_destroy(&lock->mutex);

@@ -43,24 +43,23 @@ void ro_slot_free(ro_Slot *slot);
 void ro_slot_hold(ro_Slot *slot);
 void ro_slot_release(ro_Slot *slot);
 
-/* Is `signal` one that the library may use. */
-int ro_signal_usable(int signal);
+/* Is `signo` one that the library may use. */
+int ro_signal_usable(int signo);
 
 /*
 ** Installs the handler, or installs it again when the program has put another into its
 ** place, which then gets what is not ours. Returns 0 or an errno.
 */
-int ro_signal_install(int signal);
+int ro_signal_install(int signo);
 
 /* Installs the handler if it is not and sends the signal. Returns 0 or an errno. */
-int ro_signal_send(int signal, const ro_Target *target);
+int ro_signal_send(int signo, const ro_Target *target);
 
-/* How many of our signals the calling thread has received: what tells an interruption of theirs from one of
- * ours. */
+/* How many of our signals the calling thread has received: tells their interruptions from others'. */
 unsigned ro_signal_arrived(void);
 
 /* Lets the calling native thread receive the signal. */
-void ro_signal_unblock(int signal);
+void ro_signal_unblock(int signo);
 
 /* To be called in the child of a fork. */
 void ro_signal_in_child(void);
