@@ -307,6 +307,7 @@ describe("classes: corners", function()
     local class = require "spec.support.class_middleclass"
     local root = class "Root"
     local leaf = class("Leaf", root)
+    function root.initialize() end
     function root.own() return "root" end
     function leaf.own() return "leaf" end
     root.__instanceDict.__index = function(_, key) return root.__instanceDict[key] or "made up" end
