@@ -419,6 +419,15 @@ describe("values over a proxy:", function()
       assert.equal("string", type(remoteobj.traceback(err)))
     end)
 
+    it("that hold the object bring the root proxy", function()
+      local err = raised(function()
+        return proxy:passto(function(o) error { code = 1, me = o, deep = { o } } end)
+      end)
+      assert.equal(1, err.code)
+      assert.equal(proxy, err.me)
+      assert.equal(proxy, err.deep[1])
+    end)
+
     it("that are other values become RemoteErrors", function()
       for _, value in ipairs { 5, 1.5, true, false } do
         local err = raise_there(value)
