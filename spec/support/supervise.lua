@@ -1,7 +1,10 @@
 -- Runs a command and tells how it ended: `lua5.4 supervise.lua DESCRIPTOR COMMAND ARGS...` writes the
 -- lines "pid N" and "exited CODE" or "killed SIGNAL" to the descriptor. A process of its own does this, so
--- that the end is an event (a line to read) and no copy of a test's descriptors stays open meanwhile.
+-- that the end is an event (a line to read) and no copy of a test's descriptors stays open meanwhile. When
+-- nobody reads the descriptor any more, the command and what it started are killed.
 local fcntl = require "posix.fcntl"
+local poll = require "posix.poll"
+local signal = require "posix.signal"
 local unistd = require "posix.unistd"
 local wait = require "posix.sys.wait"
 
@@ -22,7 +25,20 @@ unistd.close(0)
 unistd.close(1)
 unistd.close(2)
 
+-- Sees the end of those who read: a pipe without readers is in error.
+local watcher = assert(unistd.fork())
+if watcher == 0 then
+  local fds = { [status] = { events = {} } }
+  repeat
+    poll.poll(fds, -1)
+  until fds[status].revents and fds[status].revents.ERR
+  signal.kill(-pid, signal.SIGKILL)
+  unistd._exit(0)
+end
+
 unistd.write(status, ("pid %d\n"):format(pid))
 local _, how, code = wait.wait(pid)
+signal.kill(watcher, signal.SIGKILL)
+wait.wait(watcher)
 unistd.write(status, ("%s %d\n"):format(how, code))
 unistd._exit(0)
