@@ -147,6 +147,29 @@ static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline) {
 #endif
 }
 
+/* A wait that may be tried actively; for ro_patience_try. */
+typedef struct Wait {
+  struct pollfd *fds;
+  nfds_t count;
+} Wait;
+
+static int look_once(void *context) {
+  const Wait *w = context;
+  return poll(w->fds, w->count, 0);
+}
+
+/* As poll_until, actively at first. Never so when there is nothing to wait for but the time. */
+static int wait_until(ro_Patience *patience, struct pollfd *fds, nfds_t count, int64_t deadline) {
+  Wait w = {fds, count};
+  int64_t start = ro_now();
+  int ready = ro_patience_try(patience, look_once, &w);
+  if (ready != 0)
+    return ready;
+  ready = poll_until(fds, count, deadline);
+  ro_patience_learn(patience, start);
+  return ready;
+}
+
 /* Makes sure that the calling thread can be woken, where there are others. Returns 0 or an errno. */
 static int need_wake(ro_Lock *lock, ro_Thread *self) {
   int fds[2], e;
@@ -172,12 +195,13 @@ static int take_wake(ro_Thread *self) {
 ** One wait on `all`, whose last member is the thread's own wake-up. Returns how many of the
 ** others are ready, -1 with errno set.
 */
-static int poll_once(ro_Lock *lock, const ro_Thread *self, struct pollfd *all, nfds_t count,
+static int poll_once(ro_Lock *lock, ro_Thread *self, struct pollfd *all, nfds_t count,
                      int64_t deadline) {
   nfds_t watched = self->wake[0] >= 0 ? count + 1 : count;
   int ready, e;
   ro_wait_begin(lock);
-  ready = poll_until(all, watched, deadline);
+  ready = count > 0 ? wait_until(&self->patience, all, watched, deadline)
+                    : poll_until(all, watched, deadline);
   e = errno;
   if (ready > 0 && watched > count && all[count].revents != 0) {
     drain_wake(self);
