@@ -45,13 +45,13 @@ describe("a request is answered while the program", function()
       return result, object.count, debug.gethook() == nil
     end)
     assert.equal("listening", server:receive())
-    for i = 1, 200 do
+    for i = 1, 100 do
       assert.equal(i, proxy:add())
       assert.equal(i, (proxy:echo(i)))
     end
     proxy:finish()
     local result, count, unhooked = server:result()
-    assert.equal(200, count)
+    assert.equal(100, count)
     assert.is_true(unhooked)
     return result
   end
@@ -432,7 +432,7 @@ describe("the program in the listening process", function()
       end
       return "same"
     end)
-    for i = 1, 1500 do
+    for i = 1, 500 do
       assert.equal(i, proxy:add())
     end
     proxy:finish()
