@@ -2,6 +2,7 @@
 local counts = require "spec.support.process_counts"
 local remoteobj = require "remoteobj"
 local script = require "spec.support.script"
+local signal = require "posix.signal"
 local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
@@ -256,7 +257,7 @@ describe("join", function()
     end)
     assert.is_true(p:join(wait.LIMIT))
     for _, pid in ipairs { p:results() } do
-      assert(require("posix.signal").kill(pid, 9))
+      assert(signal.kill(pid, 9))
     end
   end)
 
@@ -306,8 +307,8 @@ describe("signals to a process", function()
 
   it("from elsewhere raise ProcessDied, which names them", function()
     local p = started(function()
-      require("posix.signal").signal(11, require("posix.signal").SIG_DFL) -- sanitizers catch it
-      require("posix.signal").raise(11)
+      signal.signal(11, signal.SIG_DFL) -- sanitizers catch it
+      signal.raise(11)
     end)
     local ok, err = pcall(p.join, p)
     assert.is_false(ok)
@@ -323,9 +324,9 @@ describe("signals to a process", function()
 
   it("raise if they are not the ones sent through the handle", function()
     local p = started(function()
-      require("posix.signal").signal(15, function() end)
+      signal.signal(15, function() end)
       coroutine.yield "ready"
-      require("posix.signal").raise(9)
+      signal.raise(9)
     end)
     first_value(p)
     p:terminate()
@@ -366,7 +367,7 @@ describe("the exit code", function()
     assert.are.equal(0, p.exitcode)
     assert.are.equal("kept", p.result)
     local q = started(stay)
-    require("posix.signal").kill(q.pid, 9)
+    signal.kill(q.pid, 9)
     require("posix.sys.wait").wait(q.pid)
     local ok, err = pcall(q.join, q)
     assert.is_false(ok)
@@ -595,7 +596,7 @@ describe("yields", function()
     assert.are.same({ { 1 }, { 2 } }, collect(q:iter()))
     assert.is_true(q:join())
     assert.are.equal(3, q.exc.last.code)
-    local r = started(function() coroutine.yield(1) require("posix.signal").raise(9) end)
+    local r = started(function() coroutine.yield(1) signal.raise(9) end)
     ok, err = pcall(collect, r:iter())
     assert.is_false(ok)
     assert.are.equal("ProcessDied", err.kind)
@@ -725,7 +726,7 @@ describe("errors in a process", function()
   end)
 
   it("are kept with raises_ = false", function()
-    for _, func in ipairs { function() error { code = 5 } end, function() require("posix.signal").raise(9) end } do
+    for _, func in ipairs { function() error { code = 5 } end, function() signal.raise(9) end } do
       local p = process({ func, raises_ = false }):start()
       assert.is_true(p:join())
       assert.are.equal(1, #p.exc)
@@ -818,6 +819,36 @@ describe("a dropped handle", function()
   end)
 end)
 
+describe("a fork of the program's own", function()
+  it("keeps descriptors that took the place of the library's, whatever is collected", function()
+    local function count()
+      local n = 0
+      for _ in require("posix.dirent").files "/proc/self/fd" do
+        n = n + 1
+      end
+      return n
+    end
+    local held = { started(announce_and_stay), remoteobj.Except() }
+    first_value(held[1])
+    local p = held[1]
+    local pid = unistd.fork()
+    if pid == 0 then
+      for fd = 3, 30 do
+        unistd.dup2(2, fd)
+      end
+      local before = count()
+      held, p = nil, nil -- luacheck: ignore 311
+      collectgarbage()
+      collectgarbage()
+      unistd._exit(count() == before and 0 or 1)
+    end
+    local _, _, code = require("posix.sys.wait").wait(pid)
+    assert.are.equal(0, code)
+    p:kill()
+    p:join()
+  end)
+end)
+
 describe("the life of processes", function()
   it("leaves neither descriptors nor zombies", function()
     local function life(i)
@@ -865,13 +896,14 @@ describe("the life of processes", function()
         local p = remoteobj.process(function() while true do end end)
         local function start(p) p:start() end
       ]] .. start .. [[
-        io.write("pid ", p.pid, "\n")
+        io.write("pids ", p.pid, " ", require("posix.unistd").getpid(), "\n")
         io.flush()
         while true do remoteobj.sleep(60) end
       ]])
-      local pid = tonumber((parent:expect "pid (%d+)"))
+      local pid, parent_pid = parent:expect "pids (%d+) (%d+)\n"
+      pid = tonumber(pid)
       assert.is_truthy(counts.status(pid))
-      parent:kill(9)
+      signal.kill(tonumber(parent_pid), signal.SIGKILL)
       parent:wait()
       wait.until_true(function()
         local state = counts.status(pid)
@@ -913,14 +945,13 @@ describe("the life of processes", function()
         end
         io.open(name, "w"):write "survived":close()
       end, ..., daemon_ = false }):start()
-      print "started"
+      print("started", parent)
       io.flush()
       while true do
         remoteobj.sleep(60)
       end
     ]], { name })
-    parent:expect "started"
-    parent:kill(9)
+    signal.kill(tonumber((parent:expect "started%s+(%d+)\n")), signal.SIGKILL)
     wait.until_true(function()
       local file <close> = io.open(name)
       return file:read "a" == "survived"

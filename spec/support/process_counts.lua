@@ -23,6 +23,9 @@ function counts.status(pid)
   end
   local text = file:read "a"
   file:close()
+  if not text then -- it went away meanwhile
+    return nil
+  end
   local state, parent = text:match "^.*%) (%a) (%d+)"
   return state, tonumber(parent)
 end

@@ -26,6 +26,7 @@ static void in_child(ro_ForkNode *node) {
   ro_Family *f = (ro_Family *)node;
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
     child->family = NULL;
+    child->inherited = 1;
     close_descriptor(&child->stream);
   }
   f->children = NULL;
@@ -56,7 +57,8 @@ void ro_child_close_stream(ro_Child *child) {
 
 static void free_child(ro_Child *child) {
   close_descriptor(&child->stream);
-  close_descriptor(&child->pidfd);
+  if (!child->inherited) /* a fork may have reused the number by now, as before exec */
+    close_descriptor(&child->pidfd);
   free(child);
 }
 

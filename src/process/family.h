@@ -20,6 +20,7 @@ typedef struct ro_Child {
   int pidfd;
   int stream;        /* the end of the socket pair that carries its yields, or -1 */
   int daemon;        /* must not outlive this process */
+  int inherited;     /* this record is a fork's copy */
   int held;          /* has a handle */
   int ended, status; /* reaped, and the status as wait() gives it */
   int lost;          /* ended, but somebody else took the status */

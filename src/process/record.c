@@ -22,25 +22,38 @@
 /* Arguments of the appending methods, and how many values a head has. */
 enum { SELF = 1, KIND, TOKEN, TIME, NUMBER, GROUP, CONTENT, HEAD = 6 };
 
+typedef struct Book {
+  ro_Journal journal;
+  int owner; /* the process that made it; forks have copies */
+} Book;
+
 static ro_Journal *check_journal(lua_State *L) {
-  return luaL_checkudata(L, SELF, JOURNAL);
+  return &((Book *)luaL_checkudata(L, SELF, JOURNAL))->journal;
 }
 
 /* journal(): an empty journal, which processes forked later share. */
 static int journal_new(lua_State *L) {
-  ro_Journal *j = lua_newuserdatauv(L, sizeof *j, 0);
+  Book *book = lua_newuserdatauv(L, sizeof *book, 0);
   int code;
-  memset(j, 0, sizeof *j);
-  j->fd = -1;
+  memset(book, 0, sizeof *book);
+  book->journal.fd = -1;
+  book->owner = ro_pid();
   luaL_setmetatable(L, JOURNAL);
-  code = ro_journal_open(j);
+  code = ro_journal_open(&book->journal);
   if (code != 0)
     return luaL_error(L, "cannot open a journal: %s", strerror(code));
   return 1;
 }
 
+/*
+** A fork's copy leaves the descriptor alone: a program that forks and puts its own descriptors
+** in their places (dup2) before exec may have reused the number by then.
+*/
 static int journal_gc(lua_State *L) {
-  ro_journal_close(check_journal(L));
+  Book *book = luaL_checkudata(L, SELF, JOURNAL);
+  if (book->owner != ro_pid())
+    book->journal.fd = -1;
+  ro_journal_close(&book->journal);
   return 0;
 }
 
