@@ -55,7 +55,6 @@ build = {
         "src/module.c",
         "src/process/daemon.c",
         "src/process/family.c",
-        "src/process/pidfd.c",
         "src/process/process.c",
         "src/process/record.c",
         "src/process/stream.c",

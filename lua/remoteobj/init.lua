@@ -8,6 +8,9 @@ local core = require "remoteobj.core"
 
 core.use_classes(require "remoteobj.classes")
 
+-- A process of ours ends without closing its Lua state: its clients are told all the same.
+require("remoteobj.child").at_end(core.end_listeners)
+
 local remoteobj = {
   Proxy = core.Proxy,
   get = core.get,

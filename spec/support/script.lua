@@ -206,6 +206,7 @@ end
 
 --- Sends a signal (default SIGKILL) to the script itself.
 function Child:kill(number)
+  read_status(self)
   while not self.pid and step(self, self.deadline) do
     read_status(self)
   end

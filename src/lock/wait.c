@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,43 +130,96 @@ void ro_wait_interrupted(lua_State *L) {
 
 /* ---- poll ---- */
 
-/* As poll(2), with the precision that the system has. Returns -1 with errno set where it fails. */
-static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline) {
+/*
+** As poll(2), with the precision that the system has, and with the signal mask `mask` unless that is
+** NULL. Returns -1 with errno set where it fails.
+*/
+static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline, const sigset_t *mask) {
 #if RO_LINUX
   struct timespec t;
   int64_t left;
   if (deadline == RO_NEVER)
-    return ppoll(fds, count, NULL, NULL);
+    return ppoll(fds, count, NULL, mask);
   left = deadline - ro_now();
   if (left < 0)
     left = 0;
   t.tv_sec = (time_t)(left / RO_SECOND);
   t.tv_nsec = (long)(left % RO_SECOND);
-  return ppoll(fds, count, &t, NULL);
+  return ppoll(fds, count, &t, mask);
 #else
+  if (mask != NULL)
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
   return poll(fds, count, ro_milliseconds_until(deadline));
 #endif
 }
 
-/* A wait that may be tried actively; for ro_patience_try. */
 typedef struct Wait {
   struct pollfd *fds;
   nfds_t count;
+  lua_State *L;     /* of the program, whose hook signal handlers change; NULL in library threads */
+  ro_UserHook hook; /* that of L when it was looked at last */
 } Wait;
 
+static ro_UserHook hook_of(lua_State *L) {
+  ro_UserHook hook = {lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L)};
+  return hook;
+}
+
+/*
+** Remembers the program's hook before it waits. One for the very next instruction is what signal
+** handlers set: it runs now. As ro_wait_try.
+*/
+static int watch_hook(lua_State *L, ro_Lock *lock, Wait *w) {
+  w->L = ro_wait_self(lock) == &lock->program ? L : NULL;
+  for (int i = 0; i < 2 && w->L != NULL; i++) { /* not for ever: it may be one that stays */
+    ro_hook_uncover(lock, L);
+    w->hook = hook_of(L);
+    if (!(w->hook.mask & LUA_MASKCOUNT) || w->hook.count != 1)
+      break;
+    if (after_signal(L, lock) != 0)
+      return RO_WAIT_FAILED;
+  }
+  return 0;
+}
+
+static int hook_changed(const Wait *w) {
+  ro_UserHook now = hook_of(w->L);
+  return now.hook != w->hook.hook || now.mask != w->hook.mask || now.count != w->hook.count;
+}
+
+/*
+** Blocks. A signal that arrives after the hook was looked at must not be slept over, nor one that
+** arrives after it is looked at again.
+*/
+static int wait_blocking(const Wait *w, int64_t deadline) {
+  sigset_t all, before;
+  int ready = -1, e = EINTR;
+  if (w->L == NULL)
+    return poll_until(w->fds, w->count, deadline, NULL);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (!hook_changed(w)) {
+    ready = poll_until(w->fds, w->count, deadline, &before);
+    e = errno;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  errno = e;
+  return ready;
+}
+
+/* For ro_patience_try. */
 static int look_once(void *context) {
   const Wait *w = context;
   return poll(w->fds, w->count, 0);
 }
 
-/* As poll_until, actively at first. Never so when there is nothing to wait for but the time. */
-static int wait_until(ro_Patience *patience, struct pollfd *fds, nfds_t count, int64_t deadline) {
-  Wait w = {fds, count};
+/* As wait_blocking, actively at first. Never so when there is nothing to wait for but the time. */
+static int wait_until(ro_Patience *patience, Wait *w, int64_t deadline) {
   int64_t start = ro_now();
-  int ready = ro_patience_try(patience, look_once, &w);
+  int ready = ro_patience_try(patience, look_once, w);
   if (ready != 0)
     return ready;
-  ready = poll_until(fds, count, deadline);
+  ready = wait_blocking(w, deadline);
   ro_patience_learn(patience, start);
   return ready;
 }
@@ -192,18 +246,16 @@ static int take_wake(ro_Thread *self) {
 }
 
 /*
-** One wait on `all`, whose last member is the thread's own wake-up. Returns how many of the
-** others are ready, -1 with errno set.
+** One wait on the `count` descriptors of `w` and on the thread's own wake-up, which follows them.
+** Returns how many of those are ready, -1 with errno set.
 */
-static int poll_once(ro_Lock *lock, ro_Thread *self, struct pollfd *all, nfds_t count,
-                     int64_t deadline) {
-  nfds_t watched = self->wake[0] >= 0 ? count + 1 : count;
+static int poll_once(ro_Lock *lock, ro_Thread *self, Wait *w, nfds_t count, int64_t deadline) {
   int ready, e;
+  w->count = self->wake[0] >= 0 ? count + 1 : count;
   ro_wait_begin(lock);
-  ready = count > 0 ? wait_until(&self->patience, all, watched, deadline)
-                    : poll_until(all, watched, deadline);
+  ready = count > 0 ? wait_until(&self->patience, w, deadline) : wait_blocking(w, deadline);
   e = errno;
-  if (ready > 0 && watched > count && all[count].revents != 0) {
+  if (ready > 0 && w->count > count && w->fds[count].revents != 0) {
     drain_wake(self);
     ready--;
   }
@@ -216,10 +268,14 @@ static int poll_once(ro_Lock *lock, ro_Thread *self, struct pollfd *all, nfds_t 
 static int poll_all(lua_State *L, ro_Lock *lock, struct pollfd *all, nfds_t count, int64_t deadline,
                     int flags) {
   ro_Thread *self = ro_wait_self(lock);
+  Wait w = {.fds = all};
   for (;;) {
     unsigned ours = ro_signal_arrived();
-    int ready = poll_once(lock, self, all, count, deadline);
-    int e = ready < 0 ? errno : 0;
+    int ready, e;
+    if (watch_hook(L, lock, &w) != 0)
+      return RO_WAIT_FAILED;
+    ready = poll_once(lock, self, &w, count, deadline);
+    e = ready < 0 ? errno : 0;
     if (e != 0 && e != EINTR)
       return fail(L, "cannot wait", e);
     if (e == 0 ? check_closing(L, lock) != 0 : after_signal(L, lock) != 0)

@@ -1,4 +1,5 @@
 #include "process/daemon.h"
+#include "sys/life.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "process/pidfd.h"
 
 ro_Parent ro_parent_here(void) {
   ro_Parent here;
@@ -30,7 +30,7 @@ static void *watch(void *argument) {
 static int start_watcher(const ro_Parent *parent) {
   pthread_t thread;
   sigset_t all, before;
-  int code, fd = ro_pidfd_open(parent->pid);
+  int code, fd = ro_life_open(parent->pid, 0);
   if (fd < 0)
     return errno;
   sigfillset(&all);

@@ -1,4 +1,5 @@
 #include "process/family.h"
+#include "sys/life.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "process/pidfd.h"
 
 /* Stack of a reaper, which only waits; at least what the system wants. */
 #define REAPER_STACK ((size_t)64 * 1024)
@@ -87,9 +87,9 @@ int ro_child_ended(ro_Child *child) {
 
 int ro_child_signal(ro_Child *child, int signal) {
   int code;
-  if (child->ended || ro_pidfd_ended(child->pidfd))
+  if (child->ended || !ro_life_goes_on(child->pidfd))
     return 0;
-  code = ro_pidfd_signal(child->pidfd, signal);
+  code = ro_life_signal(child->pidfd, signal);
   return code == 0 ? 1 : code == ESRCH ? 0 : -code;
 }
 
@@ -165,7 +165,7 @@ void ro_family_close(ro_Family *f) {
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
     close_descriptor(&child->stream); /* nobody reads on: let who waits to be read go on */
     if (child->daemon && !child->ended)
-      ro_pidfd_signal(child->pidfd, SIGKILL);
+      ro_life_signal(child->pidfd, SIGKILL);
   }
   pthread_mutex_unlock(&f->mutex);
   ro_atfork_remove(&f->fork);

@@ -22,10 +22,10 @@
 #include "lock/lock.h"
 #include "process/daemon.h"
 #include "process/family.h"
-#include "process/pidfd.h"
 #include "process/record.h"
 #include "process/stream.h"
 #include "process/values.h"
+#include "sys/life.h"
 
 #define HANDLE "remoteobj.child"
 #define FAMILY "remoteobj.family"
@@ -132,7 +132,7 @@ static Handle *new_handle(lua_State *L, int ends[2]) {
 /* In the parent: makes the child one of the family. A child that can't be watched doesn't live. */
 static void adopt(lua_State *L, ro_Child *child) {
   int code;
-  child->pidfd = ro_pidfd_open(child->pid);
+  child->pidfd = ro_life_open(child->pid, 0);
   if (child->pidfd >= 0) {
     ro_family_add(family_of(L), child);
     return;
@@ -205,7 +205,7 @@ static int handle_own(lua_State *L) {
 /* child:alive(): works in forks too. */
 static int handle_alive(lua_State *L) {
   ro_Child *child = check_handle(L)->child;
-  lua_pushboolean(L, !child->ended && !ro_pidfd_ended(child->pidfd));
+  lua_pushboolean(L, !child->ended && ro_life_goes_on(child->pidfd));
   return 1;
 }
 

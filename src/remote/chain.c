@@ -18,16 +18,17 @@ static const struct {
 
 /* ---- encoding ---- */
 
-static int encode_view(ro_Encoder *e, int index, void *context) {
+int ro_chain_userdata(ro_Encoder *e, int index, void *context) {
   lua_State *L = ro_encoder_state(e);
   ro_View *view = ro_test_view(L, index);
   size_t mark;
+  (void)context;
   if (view == NULL)
     return 0;
   /* a function that uses a proxy goes on using it; elsewhere a proxy stands for what it leads to */
   mark = ro_ext_begin(ro_encoder_buffer(e), ro_encoder_in_function(e) ? RO_EXT_PROXY : RO_EXT_VIEW);
   ro_put_integer(ro_encoder_buffer(e), (lua_Integer)view->proxy->id);
-  ro_chain_encode(e, context, index, RO_OP_ROOT, 0, 0);
+  ro_chain_encode(e, NULL, index, RO_OP_ROOT, 0, 0);
   ro_ext_end(ro_encoder_buffer(e), mark);
   return 1;
 }
@@ -35,8 +36,8 @@ static int encode_view(ro_Encoder *e, int index, void *context) {
 void ro_chain_rules(lua_State *L, ro_EncodeRules *rules) {
   rules->label = "argument";
   rules->object = NULL;
-  rules->userdata = encode_view;
-  rules->context = rules;
+  rules->userdata = ro_chain_userdata;
+  rules->context = NULL;
   rules->text = 0;
   rules->limit = ro_frame_limit(L);
 }
@@ -51,7 +52,7 @@ static void encode_operation(ro_Encoder *e, ro_EncodeRules *rules, ro_Operation 
   ro_put_integer(b, operation);
   ro_put_array(b, (uint32_t)count);
   for (int i = 0; i < count; i++) {
-    if (operation == RO_OP_SET && i == 1) {
+    if (operation == RO_OP_SET && i == 1 && rules != NULL) {
       const char *label = rules->label;
       rules->label = "value";
       ro_encode(e, first + i, 0);
@@ -153,13 +154,15 @@ void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context) {
   luaL_checkstack(L, 4, NULL);
   switch (type) {
   case RO_EXT_OBJECT:
-    if (reader->serves)
+    if (reader == NULL)
+      ro_raise(L, RO_PROTOCOL, "an object without a proxy");
+    else if (reader->serves)
       ro_push_object(L, reader->proxy);
     else
       ro_push_proxy(L, reader->proxy);
     break;
   case RO_EXT_VIEW:
-    special_view(d, reader->serves ? reader->proxy : NULL);
+    special_view(d, reader != NULL && reader->serves ? reader->proxy : NULL);
     break;
   case RO_EXT_PROXY:
     special_view(d, NULL);

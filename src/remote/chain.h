@@ -13,9 +13,13 @@
 /* Rules for what a client sends: views travel as such, paths of errors start at `argument`. */
 void ro_chain_rules(lua_State *L, ro_EncodeRules *rules);
 
+/* Writes a proxy or view; for ro_EncodeRules.userdata. [-0, +0, v] */
+int ro_chain_userdata(ro_Encoder *e, int index, void *context);
+
 /*
 ** Encodes the chain of the view at `view`, followed, unless `operation` is RO_OP_ROOT, by that
-** operation with the `count` operands from `first` on. [-0, +0, v]
+** operation with the `count` operands from `first` on. `rules` are the session's, for the paths of errors; NULL
+** where no assignment can be part of the chain. [-0, +0, v]
 */
 void ro_chain_encode(ro_Encoder *e, ro_EncodeRules *rules, int view, ro_Operation operation, int first, int count);
 
@@ -31,7 +35,10 @@ typedef struct ro_Reader {
   int serves; /* the reader is the listener: the object and views of it give values; else proxies and views */
 } ro_Reader;
 
-/* For ro_DecodeRules.special, with a ro_Reader as context: RO_EXT_OBJECT and RO_EXT_VIEW. [-0, +1, v] */
+/*
+** For ro_DecodeRules.special: RO_EXT_OBJECT, RO_EXT_VIEW and RO_EXT_PROXY. `context` is a ro_Reader, or
+** NULL where no proxy is spoken to. [-0, +1, v]
+*/
 void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context);
 
 #endif

@@ -135,13 +135,10 @@ void ro_listener_stop(lua_State *L, ro_Listener *listener) {
   lua_pop(L, 1);
 }
 
-/* The state is being closed: what has not begun is refused, what runs gets an error. Or a listener that has ended is collected. */
-static int listener_gc(lua_State *L) {
-  ro_Listener *listener = lua_touserdata(L, 1);
-  ro_ListenerPhase phase = listener->phase;
-  if (phase == RO_LISTENER_NEW || phase == RO_LISTENER_FREED || listener->home != ro_pid())
-    return 0;
-  if (phase != RO_LISTENER_ENDED) {
+void ro_listener_abandon(lua_State *L, ro_Listener *listener) {
+  if (listener->home != ro_pid())
+    return;
+  if (listener->phase == RO_LISTENER_OPEN || listener->phase == RO_LISTENER_STOPPING) {
     listener->proxy->fulfill_final = 0;
     begin_end(listener);
     if (listener->options.background) {
@@ -152,9 +149,15 @@ static int listener_gc(lua_State *L) {
     }
     listener->proxy->listener = NULL;
   }
-  if (listener->options.background) {
+  if (listener->options.background && listener->phase != RO_LISTENER_FREED)
     await_threads_at_end(listener);
-  }
+}
+
+/* The state is being closed, or a listener that has ended is collected. */
+static int listener_gc(lua_State *L) {
+  ro_Listener *listener = lua_touserdata(L, 1);
+  if (listener->phase != RO_LISTENER_NEW)
+    ro_listener_abandon(L, listener);
   return 0;
 }
 

@@ -30,6 +30,12 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options);
 */
 void ro_listener_stop(lua_State *L, ro_Listener *listener);
 
+/*
+** The state is being closed, or the process ends: what has not begun is refused, what runs gets an error,
+** the threads are waited for. Raises nothing. [-0, +0, -]
+*/
+void ro_listener_abandon(lua_State *L, ro_Listener *listener);
+
 /* In the child of a fork. Safe between fork and exec. */
 void ro_listener_forget(ro_Listener *listener);
 

@@ -9,6 +9,8 @@
 
 #include "base/clock.h"
 #include "codec/codec.h"
+#include "process/values.h"
+#include "remote/chain.h"
 #include "remote/execute.h"
 #include "remote/listener.h"
 #include "remote/evaluate.h"
@@ -155,6 +157,17 @@ static int proxy_new(lua_State *L) {
   return 1;
 }
 
+/* end_listeners(): for the end of a process that closes no state. */
+static int end_listeners(lua_State *L) {
+  push_weak_table(L, &by_address_key);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    const ro_Proxy *proxy = lua_touserdata(L, -1);
+    if (proxy->listener != NULL)
+      ro_listener_abandon(L, proxy->listener);
+  }
+  return 0;
+}
+
 static int use_classes(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -163,8 +176,10 @@ static int use_classes(lua_State *L) {
 }
 
 void ro_open_remote(lua_State *L) {
-  static const luaL_Reg functions[] = {{"Proxy", proxy_new}, {"get", ro_method_get}, {"use_classes", use_classes}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"Proxy", proxy_new}, {"get", ro_method_get}, {"use_classes", use_classes}, {"end_listeners", end_listeners}, {NULL, NULL}};
+  static const ro_ValueHooks hooks = {ro_chain_userdata, ro_chain_special, NULL};
   luaL_setfuncs(L, functions, 0);
+  ro_values_set_hooks(L, &hooks);
   ro_push_view_metatable(L);
   ro_set_metamethods(L);
   ro_push_proxy_metatable(L);

@@ -50,3 +50,7 @@ int ro_life_goes_on(int fd) {
   } while (n < 0 && errno == EINTR);
   return n == 0;
 }
+
+int ro_life_signal(int fd, int signal) {
+  return syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) == 0 ? 0 : errno;
+}

@@ -20,7 +20,10 @@ uint64_t ro_life_born(pid_t pid);
 */
 int ro_life_open(pid_t pid, uint64_t born);
 
-/* Does the process behind a descriptor of ro_life_open still run. */
+/* Does the process behind a descriptor of ro_life_open still run. Its parent need not have waited for it. */
 int ro_life_goes_on(int fd);
+
+/* Sends `signal` to that process, never to another that has its id by now. Returns 0 or an errno. */
+int ro_life_signal(int fd, int signal);
 
 #endif
