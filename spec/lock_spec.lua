@@ -100,6 +100,126 @@ describe("the lock", function()
       ]]
     end)
 
+    -- How much somebody computes between two turns of others tells slices from mere glimpses, on slow machines too.
+    describe("the program its slices, 500 rounds of a loop or more,", function()
+      local function program_turns(threads, others)
+        ok(([[
+          local stop, x, before, turns = false, 0, 0, 0
+          local spinning = {}
+          for i = 1, %d do spinning[i] = T.start(function() while not stop do x = x + 1 end end) end
+          wait_for(function() return x > 0 end)
+          %s
+          for _ = 1, 100000 do
+            if x ~= before then before, turns = x, turns + 1 end
+          end
+          stop = true
+          for i = 1, #spinning do assert(spinning[i]:join()) end
+          %s
+          assert(turns < 200, turns)
+          print "ok"
+        ]]):format(threads, others or "", others and "assert(flood:stop():join())" or ""))
+      end
+
+      it("while a request computes", function()
+        program_turns(1)
+      end)
+
+      it("while two requests compute", function()
+        program_turns(2)
+      end)
+
+      it("while a request computes and others come all the time", function()
+        program_turns(1, "local flood = T.start(function() end, {times = -1})")
+      end)
+    end)
+
+    it("slices to two requests that compute, whether the program does or waits", function()
+      for _, program in ipairs {
+        "while rounds < 200000 do own = own + 1 end",
+        "wait_for(function() return rounds >= 200000 end)",
+      } do
+        ok(([[
+          local rounds, turns, last, own = 0, 0, nil, 0
+          local threads, counts = {}, {0, 0}
+          for i = 1, 2 do
+            threads[i] = T.start(function()
+              while rounds < 200000 do
+                if last ~= i then last, turns = i, turns + 1 end
+                counts[i] = counts[i] + 1
+                rounds = rounds + 1
+              end
+            end)
+          end
+          %s
+          for i = 1, 2 do assert(threads[i]:join()) end
+          assert(turns < 400, turns)
+          print "ok"
+        ]]):format(program))
+      end
+    end)
+
+    it("turns to one that computes while others come all the time, short and long", function()
+      ok [[
+        local stop, x, n, own = false, 0, 0, 0
+        local spinning = T.start(function() while not stop do x = x + 1 end end)
+        local short = T.start(function() n = n + 1 end, {times = -1})
+        local long = T.start(function() T.spin(0.004) end, {times = -1})
+        wait_for(function() return x > 0 end)
+        for _ = 1, 5 do
+          local before, limit = x, T.now() + 60
+          while x == before do
+            own = own + 1
+            assert(T.now() < limit, "no turn")
+          end
+        end
+        assert(own > 5 and n > 5)
+        stop = true
+        assert(spinning:join())
+        assert(short:stop():join())
+        assert(long:stop():join())
+        print "ok"
+      ]]
+    end)
+
+    it("at once to one that enters, and to one that has waited", function()
+      ok [[
+        local shortest, last, n = math.huge, T.now(), 0
+        local thread = T.start(function()
+          local now = T.now()
+          shortest, last, n = math.min(shortest, now - last), now, n + 1
+        end, {times = 500})
+        while n < 500 do end
+        assert(thread:join())
+        assert(shortest < 0.004, shortest)
+        shortest, n = math.huge, 0
+        thread = T.start(function()
+          for _ = 1, 500 do
+            local before = T.now()
+            T.sleep(0)
+            shortest, n = math.min(shortest, T.now() - before), n + 1
+          end
+        end)
+        while n < 500 do end
+        assert(thread:join())
+        assert(shortest < 0.004, shortest)
+        print "ok"
+      ]]
+    end)
+
+    it("nothing to one that does not interrupt when others do", function()
+      ok [[
+        local n, entered = 0, false
+        local flood = T.start(function() n = n + 1 end, {times = -1})
+        local patient = T.start(function() entered = true end, {preempt = false})
+        local goal = n + 2000
+        while n < goal do assert(not entered) end
+        wait_for(function() return entered end)
+        assert(patient:join())
+        assert(flood:stop():join())
+        print "ok"
+      ]]
+    end)
+
     it("without losing updates among many threads that compute", function()
       ok [[
         local n, threads = 0, {}
@@ -243,6 +363,92 @@ describe("the lock", function()
       ]]
     end)
 
+    it("debug.gethook shows it, and never the library's own", function()
+      ok [[
+        local n = 0
+        local thread = T.start(function() n = n + 1 end, {times = -1})
+        local main = coroutine.running()
+        local function none(...)
+          local hook = debug.gethook(...)
+          assert(hook == nil and select("#", debug.gethook(...)) == 1, hook)
+        end
+        local function mine() end
+        while n < 500 do none() end
+        local co = coroutine.create(function()
+          while n < 1000 do none() none(main) end
+          debug.sethook(mine, "lcr", 7)
+          for _ = 1, 1000 do
+            local hook, mask, count = debug.gethook()
+            assert(hook == mine and mask == "crl" and count == 7)
+          end
+          coroutine.yield()
+          local outer = coroutine.running()
+          coroutine.wrap(function()
+            for _ = 1, 1000 do assert(debug.gethook(outer) == mine) end
+          end)()
+        end)
+        assert(coroutine.resume(co))
+        while n < 1500 do
+          local hook, mask, count = debug.gethook(co)
+          assert(hook == mine and mask == "crl" and count == 7)
+          none()
+        end
+        assert(coroutine.resume(co))
+        assert(thread:stop():join())
+        print "ok"
+      ]]
+    end)
+
+    it("saved and put back, changed and taken away all the time; interruptions come through", function()
+      ok [[
+        local n, seen = 0, 0
+        local thread = T.start(function() n = n + 1 end, {times = -1})
+        local function lines() seen = seen + 1 end
+        local function calls() seen = seen + 1 end
+        for goal = 1000, 6000, 1000 do
+          while n < goal do debug.sethook(debug.gethook()) end
+          goal = goal + 500
+          while n < goal do
+            debug.sethook(lines, "l")
+            assert(debug.gethook() == lines)
+            local hook, mask, count = debug.gethook()
+            debug.sethook(calls, "c", 0)
+            assert(debug.gethook() == calls)
+            debug.sethook(hook, mask, count)
+            assert(debug.gethook() == lines and hook == lines and mask == "l" and count == 0)
+            debug.sethook()
+            assert(debug.gethook() == nil)
+          end
+        end
+        assert(seen > 0)
+        assert(thread:stop():join())
+        print "ok"
+      ]]
+    end)
+
+    it("set by the program for a coroutine that does not run", function()
+      ok [[
+        local n, events = 0, 0
+        local thread = T.start(function() n = n + 1 end, {times = -1})
+        local function hook() events = events + 1 end
+        local co = coroutine.create(function() while true do coroutine.yield() end end)
+        while n < 1000 do
+          debug.sethook(co, hook, "l")
+          assert(debug.gethook(co) == hook and debug.gethook() == nil)
+          local before = events
+          assert(coroutine.resume(co))
+          assert(events > before)
+          debug.sethook(co)
+          assert(debug.gethook(co) == nil)
+          before = events
+          assert(coroutine.resume(co))
+          assert(events == before)
+        end
+        assert(thread:stop():join())
+        print "ok"
+      ]]
+    end)
+
     it("one that raises, as Ctrl-C does", function()
       ok [[
         local SIGUSR1 = 10
@@ -253,7 +459,7 @@ describe("the lock", function()
           local fine, message = pcall(function() T.send(SIGUSR1) while true do end end)
           assert(not fine and message:match "interrupted!", message)
         end
-        local killer = T.start(function() os.execute("kill -USR1 " .. T.pid()) end)
+        local killer = T.start(function() os.execute("kill -USR1 " .. T.pid()) end, {preempt = false})
         local fine, message = pcall(T.sleep, math.huge)
         assert(not fine and message:match "interrupted!", message)
         killer:join()
@@ -540,6 +746,17 @@ describe("the lock", function()
   end)
 end)
 
+--- Runs `script` with Lua's own functions, whose output must match `pattern`, and with the library's: they do the same.
+local function expect_same(script, pattern)
+  local function run(code)
+    return (helper.run(code, true):gsub("/[^:]*/lua_%w+", "script"))
+  end
+  local expected = run(script)
+  assert.is_truthy(expected:match(pattern), expected)
+  assert.equal(expected, run('require "lock_threads" ' .. script))
+  helper.clean()
+end
+
 describe("the coroutine functions", function()
   local script = [[
     local out = {}
@@ -613,12 +830,61 @@ describe("the coroutine functions", function()
   ]]
 
   it("do what Lua's own do", function()
-    local function run(code)
-      return (helper.run(code, true):gsub("/[^:]*/lua_%w+", "script"))
-    end
-    local expected = run(script)
-    assert.is_truthy(expected:match "bad argument.*chunk.*wrapping.*arith")
-    assert.equal(expected, run('require "lock_threads" ' .. script))
-    helper.clean()
+    expect_same(script, "bad argument.*chunk.*wrapping.*arith")
+  end)
+end)
+
+describe("debug.gethook and debug.sethook", function()
+  it("do what Lua's own do", function()
+    expect_same([[
+      local out = {}
+      local function hook() end
+      local function put(...)
+        local t = table.pack(...)
+        for i = 1, t.n do
+          t[i] = t[i] == hook and "hook" or type(t[i]) == "function" and "function"
+            or tostring(t[i]):gsub("0x%x+", "ADDR")
+        end
+        out[#out + 1] = t.n .. ":" .. table.concat(t, ",", 1, t.n)
+      end
+      local function try(f, ...) put(pcall(f, ...)) put(debug.gethook()) debug.sethook() end
+      local co = coroutine.create(function() coroutine.yield() end)
+      for _, first in ipairs {false, true} do
+        local function set(...) if first then return debug.sethook(co, ...) end return debug.sethook(...) end
+        local function get(...) if first then return debug.gethook(co, ...) end return debug.gethook(...) end
+        try(set) try(set, nil) try(set, nil, {}, {}, {}) try(set, 1) try(set, hook) try(set, hook, {}) try(set, {}, "l")
+        try(set, hook, "l", "x") try(set, hook, "l", 1.5) try(set, hook, 5, 2) put(get())
+        try(set, hook, "", "7") put(get())
+        for _, mask in ipairs {"", "c", "r", "l", "cr", "lrc", "xyz", "crl"} do
+          for _, count in ipairs {false, 0, 1, 1000000, 2 ^ 40} do
+            put(pcall(set, hook, mask, count or nil, "more")) put(get()) put(get("more", {}))
+            local h, m, c = get()
+            put(pcall(set, h, m, c))
+            put(pcall(set)) put(get())
+          end
+        end
+      end
+      try(load("debug.sethook(1)", "=chunk")) try(load("debug.sethook(print)", "=chunk"))
+      try(load("local s = debug.sethook s(print, {})", "=chunk"))
+      try(load("local t = {f = debug.sethook} t.f(print, 'l', {})", "=chunk"))
+      local events = {}
+      debug.sethook(function(event, line)
+        local by = debug.getinfo(2, "nS")
+        events[#events + 1] = event .. tostring(line) .. tostring(by.name) .. by.what
+      end, "crl", 3)
+      local x = tostring(1)
+      x = x .. x debug.gethook()
+      debug.sethook()
+      put(table.unpack(events))
+      try(function()
+        debug.sethook(function() debug.sethook() put(debug.gethook()) error "out of the hook" end, "l")
+        local y = 1
+        return y
+      end)
+      debug.sethook(hook, "c")
+      put(debug.gethook(coroutine.create(hook)))
+      debug.sethook()
+      for i, s in ipairs(out) do print(i, s) end
+    ]], "bad argument.*chunk.*callnilgethookC.*out of the hook")
   end)
 end)
