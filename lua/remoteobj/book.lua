@@ -1,306 +1,16 @@
 --- Books of errors: Except, which all processes forked later write into, and LocalExcept.
---
--- What is hard here is to tell *one raise seen by several contexts* from *two raises of equal
--- values*. Three signs tell: a failure (the object that the message handler makes of a raise)
--- carries who has recorded it, and contexts pass the very failure on; contexts that end as
--- `<close>` values see no failure, but the frame that catches, whose depth is the same for all
--- contexts that one raise leaves; and an error that is a table, caught and raised again by the
--- program, is known by itself.
 
 local core = require "remoteobj.core"
-local classes = require "remoteobj.classes"
+local channels = require "remoteobj.channel"
+local contexts = require "remoteobj.context"
 
 local native = core._process
-local running, unpack, pack = coroutine.running, table.unpack, table.pack
+local tick, new_context = channels.tick, contexts.new
+local unpack, pack = table.unpack, table.pack
 local metatable_of = debug and debug.getmetatable or getmetatable
-
--- Kinds of records in a journal.
-local ERROR, RESULT, RETURNED, FAILED = 1, 2, 3, 4
 
 -- Stands for the group without a name where nil can't be a key.
 local DEFAULT = {}
-
-local weak_keys, weak_values = { __mode = "k" }, { __mode = "v" }
-
--- Counts records, contexts and raises: what came earlier has the smaller number.
-local count = 0
-
-local function tick()
-  count = count + 1
-  return count
-end
-
--- Coroutine -> the raise that was seen last on its way through it.
-local flights = setmetatable({}, weak_keys)
-
----------------------------------------------------------------------------------------------
--- Channels: a journal together with those who want what is in it.
-
-local Channel = {}
-Channel.__index = Channel
-
---- A channel from all processes forked later to this one.
-local function new_channel(exc)
-  return setmetatable({
-    journal = native.journal(),
-    owner = native.getpid(),
-    exc = exc,
-    processes = setmetatable({}, weak_values), -- token -> who waits for the outcome of a process
-  }, Channel)
-end
-
---- Does this process read the channel? All others write into it.
-function Channel:mine()
-  return native.getpid() == self.owner
-end
-
---- A number that tells the outcome of `process` from others.
-function Channel:register(process)
-  local token = tick()
-  self.processes[token] = process
-  return token
-end
-
---- Hands out what has come since the last time.
-function Channel:pull()
-  if not self:mine() then
-    return
-  end
-  for body, kind, token, time, pid, number, group in self.journal.next, self.journal do
-    local id = pid .. ":" .. number
-    if kind == RETURNED or kind == FAILED then
-      local process = self.processes[token]
-      if process then
-        process:_arrived(kind == FAILED, body, time, id)
-      end
-    elseif self.exc then
-      self.exc:_arrived(kind, body, time, id, group)
-    end
-  end
-end
-
----------------------------------------------------------------------------------------------
--- Options
-
-local function describe(value)
-  return type(value) == "string" and ("%q"):format(value) or tostring(value)
-end
-
-local function expect(name, value, what)
-  error(("option '%s': %s expected, got %s (%s)"):format(name, what, describe(value), type(value)), 0)
-end
-
-local function check_type(value)
-  local kind = type(value)
-  if kind == "string" then
-    if not pcall(string.find, "", value) then
-      error(("option 'types': malformed pattern %q"):format(value), 0)
-    end
-  elseif kind ~= "table" and kind ~= "function" then
-    expect("types", value, "a class, a function or a pattern as element")
-  end
-end
-
-local function check_flag(name)
-  return function(value)
-    if type(value) ~= "boolean" then
-      expect(name, value, "a boolean")
-    end
-    return value
-  end
-end
-
-local checks = {
-  raises = check_flag "raises",
-  catch_once = check_flag "catch_once",
-  types = function(value)
-    if type(value) ~= "table" or #value == 0 then
-      expect("types", value, "a list of classes, functions and patterns")
-    end
-    for i = 1, #value do
-      check_type(value[i])
-    end
-    return { unpack(value) }
-  end,
-  log = function(value)
-    if value ~= false and type(value) ~= "function" then
-      expect("log", value, "a function")
-    end
-    return value
-  end,
-}
-
---- Copies the given options over the inherited ones.
-local function merge(target, options, inherited)
-  for name in pairs(checks) do
-    target[name] = inherited[name]
-  end
-  for name, value in pairs(options) do
-    local check = checks[name]
-    if not check then
-      error(("unknown option '%s' (there are raises, types, catch_once, log)"):format(tostring(name)), 0)
-    end
-    target[name] = check(value)
-  end
-  return target
-end
-
---- Calls merge so that its errors point at the caller of the public function.
-local function merge_for_caller(level, ...)
-  local ok, result = pcall(merge, ...)
-  if not ok then
-    error(result, level + 1)
-  end
-  return result
-end
-
-local function is_a(value, class)
-  if metatable_of(value) == class then
-    return true
-  end
-  for _, ancestor in ipairs(classes.chain_of(value)) do
-    if ancestor == class or classes.metatable_of_class(ancestor) == class then
-      return true
-    end
-  end
-  return false
-end
-
-local function matches(types, value)
-  if not types then
-    return true
-  end
-  for _, wanted in ipairs(types) do
-    local kind = type(wanted)
-    local found
-    if kind == "string" then
-      found = tostring(value):find(wanted)
-    elseif kind == "function" then
-      found = wanted(value)
-    else
-      found = is_a(value, wanted)
-    end
-    if found then
-      return true
-    end
-  end
-  return false
-end
-
----------------------------------------------------------------------------------------------
--- Contexts
-
-local Context = { __name = "remoteobj.Context" }
-
---- Has an inner context recorded this raise? `since` is when the asking context began.
-local function is_recorded(exc, failure, value, since)
-  if native.marks_of(failure)[exc] then
-    return true
-  end
-  local kind = type(value)
-  local marked = (kind == "table" or kind == "userdata") and exc._marks[value]
-  return marked and marked > since
-end
-
-local function mark(exc, failure, value, id)
-  local kind = type(value)
-  native.marks_of(failure)[exc] = id
-  if kind == "table" or kind == "userdata" then
-    exc._marks[value] = tick()
-  end
-end
-
---- Records the failure unless an inner context has. Returns whether it is one to be caught.
-local function take(exc, group, options, failure, since)
-  local value = native.value_of(failure)
-  if not matches(options.types, value) then
-    return false
-  end
-  if not is_recorded(exc, failure, value, since) then
-    local id = exc:_record(failure, value, group)
-    if options.catch_once then
-      mark(exc, failure, value, id)
-    end
-    if options.log then
-      options.log(value, group, native.traceback_of(failure))
-    end
-  end
-  return true
-end
-
--- Notes, while a failure that is passed on leaves the context, which frame catches it.
-local Passing = {
-  __close = function(self, value)
-    flights[running()] = { value = value, depth = native.depth() - 1, at = tick(), failure = self[1] }
-  end,
-}
-
-local function pass_on(failure)
-  local _ <close> = setmetatable({ failure }, Passing)
-  native.rethrow(failure)
-end
-
-local function settle(context, since, ok, ...)
-  if ok then
-    return ...
-  end
-  local failure = ...
-  if not take(context.exc, context.name, context, failure, since) or context.raises then
-    pass_on(failure)
-  end
-  local value = native.value_of(failure)
-  if type(value) == "table" or type(value) == "userdata" then
-    context.exc._marks[value] = nil -- this raise is over: another of the same value is a new one
-  end
-end
-
-local function is_callable(value)
-  local metatable = type(value) ~= "function" and metatable_of(value)
-  return type(value) == "function" or type(metatable) == "table" and rawget(metatable, "__call") ~= nil
-end
-
---- Runs func(...) in the context; gives its results.
-function Context:__call(func, ...)
-  if not is_callable(func) then
-    error(("a context calls a function, got %s"):format(type(func)), 2)
-  end
-  return settle(self, tick(), native.guard(func, ...))
-end
-
---- The failure of the raise that a `<close>` context sees as `value`; `depth` is that of the frame that catches it.
-local function failure_at_close(closed, value, depth, since)
-  local flight = flights[running()]
-  local seen = flight and flight.by ~= closed and flight.at > since
-  if seen and rawequal(flight.value, value) and flight.depth == depth then
-    return flight.failure
-  end
-  return native.flying(value) or native.failure_of(value)
-end
-
---- Records what leaves a block; the error goes on by itself.
-local function close(closed, context, value, depth, since)
-  local failure = failure_at_close(closed, value, depth, since)
-  flights[running()] = { value = value, depth = depth, at = tick(), failure = failure, by = closed }
-  take(context.exc, context.name, context, failure, closed == context and since or math.maxinteger)
-end
-
-function Context:__close(value)
-  if value ~= nil then
-    close(self, self, value, native.depth() - 1, self.since)
-  end
-end
-
-function Context:__tostring()
-  return ("context %s of %s"):format(self.name == nil and "(default)" or describe(self.name), tostring(self.exc))
-end
-
-local function new_context(exc, name, options, level)
-  local context = { exc = exc, name = name, since = tick() }
-  return setmetatable(merge_for_caller(level + 1, context, options or {}, exc._options), Context)
-end
-
----------------------------------------------------------------------------------------------
--- Books
 
 local methods, Except, LocalExcept = {}, { __name = "remoteobj.Except" }, { __name = "remoteobj.LocalExcept" }
 
@@ -323,7 +33,7 @@ function methods:_record(failure, value, group)
   local id = native.getpid() .. ":" .. number
   insert(self, { value = value, group = group, time = time, id = id })
   if channel and not channel:mine() then
-    channel.journal:append_failure(ERROR, 0, time, number, group, failure)
+    channel.journal:append_failure(channels.ERROR, 0, time, number, group, failure)
   end
   return id
 end
@@ -331,7 +41,7 @@ end
 --- What was caught outside of any context: the failure that has ended a process begun at `since`.
 -- @return the id of its record, or nil when the book doesn't want it
 function methods:_take(failure, group, since)
-  take(self, group, self._options, failure, since)
+  contexts.take(self, group, self._options, failure, since)
   return native.marks_of(failure)[self]
 end
 
@@ -347,7 +57,7 @@ end
 
 --- A record from another process.
 function methods:_arrived(kind, body, time, id, group)
-  if kind == RESULT then
+  if kind == channels.RESULT then
     self:_keep_result(time, body)
     return
   end
@@ -444,7 +154,7 @@ end
 
 --- A function that does what func does, but records and swallows errors and keeps the result.
 function methods:wrap(func)
-  if not is_callable(func) then
+  if not contexts.is_callable(func) then
     error(("bad argument #1 to 'wrap' (function expected, got %s)"):format(type(func)), 2)
   end
   local function keep(...)
@@ -464,7 +174,7 @@ end
 function methods:set_result(...)
   local channel, time = self._channel, native.now()
   if channel and not channel:mine() then
-    channel.journal:append_values(RESULT, 0, time, tick(), nil, ...)
+    channel.journal:append_values(channels.RESULT, 0, time, tick(), nil, ...)
   end
   self:_keep_result(time, pack(...))
 end
@@ -561,7 +271,7 @@ for _, class in ipairs { Except, LocalExcept } do
   class.__tostring = show
   class.__close = function(self, value)
     if value ~= nil then
-      close(self, new_context(self, nil, nil, 1), value, native.depth() - 1, 0)
+      contexts.close(self, new_context(self, nil, nil, 1), value, native.depth() - 1, 0)
     end
   end
 end
@@ -573,7 +283,7 @@ local function new_book(class, ...)
   elseif given > 0 then
     options = { types = { ... } }
     for i = 1, given do
-      local ok, message = pcall(check_type, (select(i, ...)))
+      local ok, message = pcall(contexts.check_type, (select(i, ...)))
       if not ok then
         error(message, 3)
       end
@@ -581,10 +291,10 @@ local function new_book(class, ...)
   end
   local defaults = { raises = true, catch_once = true }
   local made = {
-    _options = merge_for_caller(3, {}, options or {}, defaults),
+    _options = contexts.merge(3, {}, options or {}, defaults),
     _records = {},
     _by_id = {},
-    _marks = setmetatable({}, weak_keys),
+    _marks = setmetatable({}, { __mode = "k" }),
     _result_time = math.mininteger,
     _result = nil,
     _channel = nil,
@@ -592,18 +302,12 @@ local function new_book(class, ...)
   return setmetatable(made, class)
 end
 
-local book = {
-  RETURNED = RETURNED,
-  FAILED = FAILED,
-  new_channel = new_channel,
-  is_callable = is_callable,
-  tick = tick,
-}
+local book = {}
 
 --- A book that every process forked later shares.
 function book.Except(...)
   local made = new_book(Except, ...)
-  made._channel = new_channel(made)
+  made._channel = channels.new(made)
   return made
 end
 
@@ -624,8 +328,6 @@ function book.is_local(value)
 end
 
 -- What runs between the program's own frames has no place in tracebacks.
-for _, hidden in ipairs { Context.__call, settle, pass_on, call, take, close, Context.__close, Passing.__close } do
-  native.name_function(hidden)
-end
+native.name_function(call)
 
 return book

@@ -2,7 +2,7 @@
 -- its parent how it ended. Errors in it are never seen by the parent's frames.
 
 local core = require "remoteobj.core"
-local book = require "remoteobj.book"
+local channel = require "remoteobj.channel"
 
 local native = core._process
 local unpack, yield = table.unpack, coroutine.yield
@@ -61,17 +61,17 @@ local function fail(self, failure, since)
     id = nil
   end
   local number = id and math.tointeger(tonumber(id:match "%d+$"))
-  append(self, "append_failure", book.FAILED, number, failure)
+  append(self, "append_failure", channel.FAILED, number, failure)
   return 1
 end
 
 --- Tells the parent what the function has returned. Returns the exit code.
 local function succeed(self, since, ...)
   if not self._sends then
-    append(self, "append_values", book.RETURNED)
+    append(self, "append_values", channel.RETURNED)
     return 0
   end
-  local ok, problem = pcall(append, self, "append_values", book.RETURNED, nil, ...)
+  local ok, problem = pcall(append, self, "append_values", channel.RETURNED, nil, ...)
   if ok then
     return 0
   end
@@ -158,7 +158,7 @@ function child.run(self)
     native.name_function(self._func, self._known_as)
   end
   local co = create(runnable(self._func))
-  local code = step(self, co, book.tick(), resume(co, unpack(self._arguments, 1, self._arguments.n)))
+  local code = step(self, co, channel.tick(), resume(co, unpack(self._arguments, 1, self._arguments.n)))
   if self._streams then
     native.close_stream()
   end

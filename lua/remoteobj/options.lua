@@ -1,7 +1,7 @@
 --- The arguments of process(func, ...) and process{ func, ..., name_ = … }: one form for all
 -- that runs a function elsewhere.
 
-local book = require "remoteobj.book"
+local contexts = require "remoteobj.context"
 
 local options = {}
 
@@ -27,7 +27,7 @@ local checks = {
     return type(value) == "number" and value >= 0, "a number of seconds, not negative,"
   end,
   close_ = function(value)
-    return book.is_callable(value), "a function"
+    return contexts.is_callable(value), "a function"
   end,
 }
 
@@ -61,7 +61,7 @@ end
 function options.read(what, extra, ...)
   local func = ...
   local found, arguments
-  if select("#", ...) == 1 and type(func) == "table" and not book.is_callable(func) then
+  if select("#", ...) == 1 and type(func) == "table" and not contexts.is_callable(func) then
     local ok
     ok, found, arguments = pcall(sort, func, extra)
     if not ok then
@@ -71,7 +71,7 @@ function options.read(what, extra, ...)
   else
     found, arguments = {}, table.pack(select(2, ...))
   end
-  if not book.is_callable(func) then
+  if not contexts.is_callable(func) then
     local got = select("#", ...) == 0 and "no value" or type(func)
     return nil, ("bad argument #1 to '%s' (function expected, got %s)"):format(what, got)
   end

@@ -2,6 +2,7 @@
 
 local core = require "remoteobj.core"
 local book = require "remoteobj.book"
+local channels = require "remoteobj.channel"
 local worker = require "remoteobj.child"
 local naming = require "remoteobj.naming"
 local options = require "remoteobj.options"
@@ -415,7 +416,7 @@ local function process(...)
     _queue = { first = 1, last = 0 },
     _sent = {},
   }
-  self._channel = given.exc_ and book.new_channel() or self._exc._channel
+  self._channel = given.exc_ and channels.new() or self._exc._channel
   self._token = self._channel:register(self)
   return setmetatable(self, Process)
 end

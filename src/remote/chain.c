@@ -13,7 +13,7 @@ static const struct {
     [RO_OP_ROOT] = {0, 0},  [RO_OP_INDEX] = {1, 1},  [RO_OP_CALL] = {0, -1},
     [RO_OP_METHOD] = {1, -1}, [RO_OP_PASSTO] = {1, -1}, [RO_OP_SUPER] = {0, 0},
     [RO_OP_SET] = {2, 2},    [RO_OP_LENGTH] = {0, 0}, [RO_OP_CONTAINS] = {1, 1},
-    [RO_OP_PAIRS] = {0, 0},  [RO_OP_NEXT] = {1, 1},   [RO_OP_IPAIRS] = {1, 1},
+    [RO_OP_PAIRS] = {0, 0},  [RO_OP_NEXT] = {1, 1},   [RO_OP_IPAIRS] = {0, 0},
 };
 
 /* ---- encoding ---- */

@@ -6,13 +6,15 @@
 #define CHUNK_BYTES (size_t)(64 * 1024)
 #define CHUNK_ENTRIES 8192
 
-/* A cursor is a list. */
+/* A cursor is a list of these. */
 enum {
-  CURSOR_SOURCE = 1, /* the table; of an iterator: the function */
-  CURSOR_STATE,      /* the list of keys; of an iterator: its state */
-  CURSOR_AT,         /* how many keys have been used; of an iterator: its control value */
-  CURSOR_IS_ITERATOR
+  CURSOR_SOURCE = 1, /* the table or list; of an iterator: the function */
+  CURSOR_STATE,      /* the list of a table's keys; of an iterator: its state */
+  CURSOR_AT,         /* how many keys or items have been used; of an iterator: its control value */
+  CURSOR_KIND
 };
+
+typedef enum CursorKind { OVER_TABLE, OVER_ITERATOR, OVER_LIST } CursorKind;
 
 /* Is a chunk that began at `start` as long as it may get. */
 static int is_full(ro_Encoder *e, size_t start, int entries) {
@@ -24,10 +26,6 @@ static void encode_nil(ro_Encoder *e) {
   lua_pushnil(L);
   ro_encode(e, -1, 0);
   lua_pop(L, 1);
-}
-
-static void encode_top(ro_Encoder *e) {
-  ro_encode(e, lua_gettop(ro_encoder_state(e)), 0);
 }
 
 /* ---- making cursors ---- */
@@ -47,15 +45,15 @@ static void list_keys(lua_State *L) {
 }
 
 /* Pops source, state and control value, pushes a cursor of them. [-3, +1, m] */
-static void make_cursor(lua_State *L, int is_iterator) {
+static void make_cursor(lua_State *L, CursorKind kind) {
   int first = lua_gettop(L) - 2;
-  lua_createtable(L, CURSOR_IS_ITERATOR, 0);
+  lua_createtable(L, CURSOR_KIND, 0);
   for (int i = CURSOR_SOURCE; i <= CURSOR_AT; i++) {
     lua_pushvalue(L, first + i - 1);
     lua_rawseti(L, -2, i);
   }
-  lua_pushboolean(L, is_iterator);
-  lua_rawseti(L, -2, CURSOR_IS_ITERATOR);
+  lua_pushinteger(L, kind);
+  lua_rawseti(L, -2, CURSOR_KIND);
   lua_insert(L, first);
   lua_settop(L, first);
 }
@@ -66,7 +64,7 @@ static void push_table_cursor(lua_State *L, int table) {
   lua_pushvalue(L, table);
   list_keys(L);
   lua_pushinteger(L, 0);
-  make_cursor(L, 0);
+  make_cursor(L, OVER_TABLE);
 }
 
 static int is_next(lua_State *L, int index) {
@@ -94,13 +92,21 @@ static void push_cursor(lua_State *L, int index) {
     lua_insert(L, -4);
     lua_pop(L, 3);
   } else {
-    make_cursor(L, 1);
+    make_cursor(L, OVER_ITERATOR);
   }
 }
 
-/* ---- using cursors ---- */
+/* Pushes a cursor over the list at `index`, as ipairs would iterate. [-0, +1, m] */
+static void push_list_cursor(lua_State *L, int index) {
+  lua_pushvalue(L, index);
+  lua_pushnil(L);
+  lua_pushinteger(L, 0);
+  make_cursor(L, OVER_LIST);
+}
 
-/* Pushes the next key and value of a table's cursor, or nothing at its end. [-0, +(2|0), -] */
+/* ---- using cursors: each pushes what comes next and returns how many values that is, 0 at the end ---- */
+
+/* [-0, +(2|0), -] */
 static int next_of_table(lua_State *L, int cursor) {
   lua_Integer at;
   int base = lua_gettop(L);
@@ -123,9 +129,10 @@ static int next_of_table(lua_State *L, int cursor) {
   }
   lua_remove(L, base + 1);
   lua_remove(L, base + 1);
-  return 1;
+  return 2;
 }
 
+/* [-0, +(2|0), e] */
 static int next_of_iterator(lua_State *L, int cursor) {
   for (int i = CURSOR_SOURCE; i <= CURSOR_AT; i++)
     lua_rawgeti(L, cursor, i);
@@ -136,39 +143,68 @@ static int next_of_iterator(lua_State *L, int cursor) {
   }
   lua_pushvalue(L, -2);
   lua_rawseti(L, cursor, CURSOR_AT);
-  return 1;
+  return 2;
 }
 
-/* Encodes keys and values, at the end of all a nil; returns whether there may be more. */
+/* Honours __index, as ipairs does. [-0, +(1|0), e] */
+static int next_of_list(lua_State *L, int cursor) {
+  lua_Integer at;
+  lua_rawgeti(L, cursor, CURSOR_AT);
+  at = lua_tointeger(L, -1) + 1;
+  lua_pop(L, 1);
+  lua_pushinteger(L, at);
+  lua_rawseti(L, cursor, CURSOR_AT);
+  lua_rawgeti(L, cursor, CURSOR_SOURCE);
+  lua_geti(L, -1, at);
+  lua_remove(L, -2);
+  if (!lua_isnil(L, -1))
+    return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+static int next_of(lua_State *L, int cursor, CursorKind kind) {
+  switch (kind) {
+  case OVER_TABLE:
+    return next_of_table(L, cursor);
+  case OVER_ITERATOR:
+    return next_of_iterator(L, cursor);
+  default:
+    return next_of_list(L, cursor);
+  }
+}
+
+/* Encodes keys and values, or items, and a nil at the end of all; returns whether there may be more. */
 static int encode_entries(ro_Encoder *e, int cursor) {
   lua_State *L = ro_encoder_state(e);
   size_t start = ro_encoder_buffer(e)->size;
-  int is_iterator;
-  lua_rawgeti(L, cursor, CURSOR_IS_ITERATOR);
-  is_iterator = lua_toboolean(L, -1);
+  CursorKind kind;
+  lua_rawgeti(L, cursor, CURSOR_KIND);
+  kind = (CursorKind)lua_tointeger(L, -1);
   lua_pop(L, 1);
   for (int entries = 0; !is_full(e, start, entries); entries++) {
-    if (!(is_iterator ? next_of_iterator(L, cursor) : next_of_table(L, cursor))) {
+    int values = next_of(L, cursor, kind);
+    if (values == 0) {
       encode_nil(e);
       return 0;
     }
-    ro_encode(e, lua_gettop(L) - 1, 0);
-    encode_top(e);
-    lua_pop(L, 2);
+    for (int i = values; i >= 1; i--)
+      ro_encode(e, lua_gettop(L) - i + 1, 0);
+    lua_pop(L, values);
   }
   return 1;
 }
 
-static void answer_pairs(ro_Encoder *e, int handles) {
+/* Answers with a handle for the cursor on top, which is popped, and its first chunk. */
+static void answer_first(ro_Encoder *e, int handles) {
   lua_State *L = ro_encoder_state(e);
   lua_Integer handle;
-  push_cursor(L, -1);
-  lua_rawgeti(L, handles, 0);
+  lua_rawgeti(L, handles, 0); /* the last handle given out */
   handle = lua_tointeger(L, -1) + 1;
-  lua_pushinteger(L, handle);
-  ro_encode(e, -1, 0);
-  lua_rawseti(L, handles, 0); /* the last handle given out */
   lua_pop(L, 1);
+  lua_pushinteger(L, handle);
+  ro_encode(e, lua_gettop(L), 0);
+  lua_rawseti(L, handles, 0);
   if (encode_entries(e, lua_gettop(L))) {
     lua_pushvalue(L, -1);
     lua_rawseti(L, handles, handle);
@@ -187,26 +223,16 @@ static void answer_next(ro_Encoder *e, lua_Integer handle, int handles) {
   lua_pop(L, 1);
 }
 
-/* Values from `index` on, at the end of all a nil. Honours __index, as ipairs does. */
-static void answer_ipairs(ro_Encoder *e, lua_Integer index) {
+void ro_cursor_answer(ro_Encoder *e, ro_Operation operation, lua_Integer handle, int handles) {
   lua_State *L = ro_encoder_state(e);
-  size_t start = ro_encoder_buffer(e)->size;
-  int value = lua_gettop(L);
-  for (int entries = 0; !is_full(e, start, entries); entries++) {
-    int type = lua_geti(L, value, index + entries);
-    encode_top(e);
-    lua_pop(L, 1);
-    if (type == LUA_TNIL)
-      return;
+  luaL_checkstack(L, 12, NULL);
+  if (operation == RO_OP_NEXT) {
+    answer_next(e, handle, handles);
+    return;
   }
-}
-
-void ro_cursor_answer(ro_Encoder *e, ro_Operation operation, lua_Integer number, int handles) {
-  luaL_checkstack(ro_encoder_state(e), 12, NULL);
   if (operation == RO_OP_PAIRS)
-    answer_pairs(e, handles);
-  else if (operation == RO_OP_NEXT)
-    answer_next(e, number, handles);
+    push_cursor(L, -1);
   else
-    answer_ipairs(e, number);
+    push_list_cursor(L, -1);
+  answer_first(e, handles);
 }

@@ -10,14 +10,14 @@
 #define LOOP_METATABLE "remoteobj.loop"
 
 /*
-** A loop over a remote table: an iterator function whose upvalues are a ro_Loop (with the view
-** as user value), and the list of what has come and is still to be seen.
+** A loop over a remote table: an iterator function whose upvalues are a ro_Loop (with the proxy, under the
+** options of the view, as user value), and the list of what has come and is still to be seen.
 */
 typedef struct ro_Loop {
   ro_Proxy *proxy;
   uint64_t generation; /* of the listener that the loop began with */
-  lua_Integer handle;  /* pairs: of the cursor there; 0: none (any more) */
-  lua_Integer index;   /* ipairs: of the last value seen */
+  lua_Integer handle;  /* of the cursor there; 0: none (any more) */
+  lua_Integer index;   /* ipairs: of the last item seen */
   int at, count;       /* in the list: what has been seen, what there is */
   int finished;        /* nothing more will come */
 } ro_Loop;
@@ -70,44 +70,77 @@ static void check_generation(lua_State *L, const ro_Loop *loop) {
   lua_error(L);
 }
 
-/* ---- pairs ---- */
+/* Pushes the proxy itself with the options of the view at `view`. [-0, +1, m] */
+static void push_root(lua_State *L, int view) {
+  ro_View *root = ro_push_copy(L, view);
+  root->operation = RO_OP_ROOT;
+  ro_push_proxy(L, root->proxy);
+  lua_setiuservalue(L, -2, RO_VIEW_PARENT);
+}
 
-static void fetch_pairs(lua_State *L, ro_Loop *loop) {
-  int view, count;
-  check_generation(L, loop);
+/* Pushes an iterator over the value of the view at index 1, with what the first request has brought. [-0, +1, e] */
+static void begin_loop(lua_State *L, ro_Operation operation, lua_CFunction next) {
+  ro_Loop *loop;
+  int base, count;
+  push_root(L, 1);
+  loop = push_loop(L, lua_gettop(L));
+  lua_remove(L, -2);
+  lua_newtable(L);
+  base = lua_gettop(L);
+  count = ro_evaluate(L, 1, operation, 0);
+  loop->generation = loop->proxy->client.generation;
+  loop->handle = lua_tointeger(L, base + 1);
+  store_entries(L, loop, base, count - 1);
+  lua_settop(L, base);
+  lua_pushcclosure(L, next, 2);
+}
+
+/* Makes sure that the list has something to be seen; returns 0 at the end of the loop. The stack is emptied. [-n, +0, e] */
+static int has_entries(lua_State *L) {
+  ro_Loop *loop = lua_touserdata(L, LOOP);
+  int count;
   lua_settop(L, 0);
+  if (loop->at < loop->count || loop->finished)
+    return loop->at < loop->count;
+  check_generation(L, loop);
   lua_pushvalue(L, ENTRIES);
   lua_getiuservalue(L, LOOP, 1);
-  view = lua_gettop(L);
   lua_pushinteger(L, loop->handle);
-  count = ro_evaluate(L, view, RO_OP_NEXT, 1);
+  count = ro_evaluate(L, 2, RO_OP_NEXT, 1);
   store_entries(L, loop, 1, count);
+  lua_settop(L, 0);
+  return loop->at < loop->count;
 }
+
+/* ---- pairs ---- */
 
 static int next_pair(lua_State *L) {
   ro_Loop *loop = lua_touserdata(L, LOOP);
-  if (loop->at >= loop->count) {
-    if (loop->finished)
-      return 0;
-    fetch_pairs(L, loop);
-    if (loop->at >= loop->count)
-      return 0;
-  }
+  if (!has_entries(L))
+    return 0;
   lua_rawgeti(L, ENTRIES, loop->at + 1);
   lua_rawgeti(L, ENTRIES, loop->at + 2);
   loop->at += 2;
   return 2;
 }
 
-/* pairs of the value itself, in the listener's own process. */
-static int pairs_here(lua_State *L) {
+/* In the listener's own process: puts the value of the view at index 1, itself also where it is the object, at 2. [-n, +1, e] */
+static void value_here(lua_State *L) {
+  const ro_Proxy *proxy = ((ro_View *)lua_touserdata(L, 1))->proxy;
+  const ro_View *value;
   lua_settop(L, 1);
   ro_execute_here(L, 1, RO_OP_ROOT, 0);
   lua_settop(L, 2);
-  if (ro_test_view(L, 2) != NULL) { /* the object itself comes as the proxy */
-    ro_push_object(L, ((ro_View *)lua_touserdata(L, 2))->proxy);
+  value = ro_test_view(L, 2);
+  if (value != NULL && value->proxy == proxy && value->operation == RO_OP_ROOT) {
+    ro_push_object(L, proxy);
     lua_replace(L, 2);
   }
+}
+
+/* pairs of the value itself, in the listener's own process. */
+static int pairs_here(lua_State *L) {
+  value_here(L);
   if (luaL_getmetafield(L, 2, "__pairs") == LUA_TNIL) {
     if (!lua_istable(L, 2))
       luaL_error(L, "attempt to iterate over a %s value", luaL_typename(L, 2));
@@ -122,51 +155,27 @@ static int pairs_here(lua_State *L) {
 }
 
 int ro_view_pairs(lua_State *L) {
-  ro_View *view = ro_check_view(L, 1);
-  ro_Loop *loop;
-  int count;
+  const ro_View *view = ro_check_view(L, 1);
   if (ro_listens_here(view->proxy))
     return pairs_here(L);
   lua_settop(L, 1);
-  loop = push_loop(L, 1);
-  lua_newtable(L);
-  count = ro_evaluate(L, 1, RO_OP_PAIRS, 0);
-  loop->generation = view->proxy->client.generation;
-  loop->handle = lua_tointeger(L, 4);
-  store_entries(L, loop, 3, count - 1);
-  lua_settop(L, 3);
-  lua_pushcclosure(L, next_pair, 2);
+  begin_loop(L, RO_OP_PAIRS, next_pair);
   return 1;
 }
 
 /* ---- ipairs ---- */
 
-static void fetch_ipairs(lua_State *L, ro_Loop *loop) {
-  int count;
-  lua_settop(L, 0);
-  lua_pushvalue(L, ENTRIES);
-  lua_getiuservalue(L, LOOP, 1);
-  lua_pushinteger(L, loop->index + 1);
-  count = ro_evaluate(L, 2, RO_OP_IPAIRS, 1);
-  store_entries(L, loop, 1, count);
-}
-
-static int next_ipair(lua_State *L) {
+static int next_item(lua_State *L) {
   ro_Loop *loop = lua_touserdata(L, LOOP);
-  if (loop->at >= loop->count) {
-    if (loop->finished)
-      return 0;
-    fetch_ipairs(L, loop);
-    if (loop->at >= loop->count)
-      return 0;
-  }
+  if (!has_entries(L))
+    return 0;
   lua_pushinteger(L, ++loop->index);
   lua_rawgeti(L, ENTRIES, ++loop->at);
   return 2;
 }
 
 /* ipairs of the value itself, in the listener's own process: upvalue 1 is the value. */
-static int next_ipair_here(lua_State *L) {
+static int next_item_here(lua_State *L) {
   lua_Integer index = luaL_checkinteger(L, 2) + 1;
   lua_pushinteger(L, index);
   return lua_geti(L, lua_upvalueindex(1), index) == LUA_TNIL ? 1 : 2;
@@ -178,20 +187,15 @@ Iterates over the values 1, 2, ... of a remote list, as `ipairs` would there.
 @return what a generic `for` needs
 */
 int ro_method_ipairs(lua_State *L) {
-  ro_View *view = ro_check_view(L, 1);
+  const ro_View *view = ro_check_view(L, 1);
   lua_settop(L, 1);
   if (ro_listens_here(view->proxy)) {
-    lua_settop(L, 1 + ro_execute_here(L, 1, RO_OP_ROOT, 0));
-    lua_settop(L, 2);
-    if (ro_test_view(L, 2) != NULL)
-      ro_push_object(L, view->proxy);
-    lua_pushcclosure(L, next_ipair_here, 1);
+    value_here(L);
+    lua_pushcclosure(L, next_item_here, 1);
     lua_pushnil(L);
     lua_pushinteger(L, 0);
     return 3;
   }
-  push_loop(L, 1);
-  lua_newtable(L);
-  lua_pushcclosure(L, next_ipair, 2);
+  begin_loop(L, RO_OP_IPAIRS, next_item);
   return 1;
 }

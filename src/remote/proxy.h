@@ -23,9 +23,9 @@ typedef enum ro_Operation {
   RO_OP_SET,      /* key, value */
   RO_OP_LENGTH,
   RO_OP_CONTAINS, /* key */
-  RO_OP_PAIRS,    /* begins to iterate: a handle and the first entries */
-  RO_OP_NEXT,     /* handle: more entries */
-  RO_OP_IPAIRS    /* first index: entries from there on */
+  RO_OP_PAIRS,    /* begins to iterate: a handle and the first keys and values */
+  RO_OP_NEXT,     /* handle: what follows */
+  RO_OP_IPAIRS    /* begins to iterate over a list: a handle and the first items */
 } ro_Operation;
 
 /* Options that a view carries; the flags say which are set. */
