@@ -2,7 +2,9 @@
 ** Waiting actively for a moment. Where an idle processor takes long to wake, to look again for
 ** a while before blocking answers far sooner. It learns from its own success: a wait that
 ** blocked in vain for longer than a wake-up takes shortens the next moment, down to nothing;
-** one that ended soon lengthens it. Between two looks others may have the processor.
+** one that ended soon lengthens it. Between two looks others may have the processor; where one takes
+** it for long, looking is the wrong way to wait, since who blocks is let in sooner than who
+** yields: then there is none for a while.
 */
 #ifndef RO_PATIENCE_H
 #define RO_PATIENCE_H
@@ -15,32 +17,55 @@
 #define RO_PATIENCE_MOST (INT64_C(50) * 1000)    /* nanoseconds of active waiting */
 #define RO_PATIENCE_LEAST (INT64_C(2) * 1000)    /* less is nothing */
 #define RO_PATIENCE_PAYS (INT64_C(200) * 1000)   /* a blocking wait that was shorter would have paid */
+#define RO_PATIENCE_LOST (INT64_C(500) * 1000)   /* a look that took longer has lost the processor */
+#define RO_PATIENCE_PAUSE (RO_SECOND / 10)       /* without active waits after that; doubles each time */
+#define RO_PATIENCE_LONGEST_PAUSE (100 * RO_SECOND)
 
 typedef struct ro_Patience {
-  int64_t moment; /* how long the next active wait lasts, nanoseconds */
+  int64_t moment;     /* how long the next active wait lasts, nanoseconds */
+  int64_t pause;      /* how long the last pause was */
+  int64_t not_before; /* the end of the pause */
 } ro_Patience;
+
+/* The processor was lost at `now` while it looked. */
+static inline void ro_patience_lose(ro_Patience *p, int64_t now) {
+  p->moment = 0;
+  p->pause = p->pause == 0 ? RO_PATIENCE_PAUSE : p->pause * 2;
+  if (p->pause > RO_PATIENCE_LONGEST_PAUSE)
+    p->pause = RO_PATIENCE_LONGEST_PAUSE;
+  p->not_before = now + p->pause;
+}
 
 /*
 ** Calls look(context) again and again until it returns other than 0 or the moment is over; returns
 ** what it returned last.
 */
 static inline int ro_patience_try(ro_Patience *p, int (*look)(void *context), void *context) {
-  int64_t end;
+  int64_t last, now, end;
   int found;
   if (p->moment < RO_PATIENCE_LEAST)
     return 0;
-  end = ro_now() + p->moment;
-  while ((found = look(context)) == 0 && ro_now() < end)
+  last = ro_now();
+  end = last + p->moment;
+  for (;;) {
+    found = look(context);
+    now = ro_now();
+    if (now - last > RO_PATIENCE_LOST)
+      ro_patience_lose(p, now);
+    if (found != 0 || now >= end)
+      return found;
+    last = now;
     sched_yield();
-  return found;
+  }
 }
 
 /* Learns from a wait that began at `start` and had to block. */
 static inline void ro_patience_learn(ro_Patience *p, int64_t start) {
-  if (ro_now() - start < RO_PATIENCE_PAYS)
-    p->moment = RO_PATIENCE_MOST;
-  else
+  int64_t now = ro_now();
+  if (now - start >= RO_PATIENCE_PAYS)
     p->moment /= 2;
+  else if (now >= p->not_before)
+    p->moment = RO_PATIENCE_MOST;
 }
 
 #endif
