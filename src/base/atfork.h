@@ -7,10 +7,15 @@
 
 typedef struct ro_ForkNode {
   struct ro_ForkNode *next, *previous;
-  void (*in_child)(struct ro_ForkNode *node); /* runs in the child, before fork() returns there; async-signal-safe work only */
+  void (*in_child)(
+      struct ro_ForkNode
+          *node); /* runs in the child, before fork() returns there; async-signal-safe work only */
 } ro_ForkNode;
 
-/* Links `node`, whose `in_child` is set, into the list; it stays in place until ro_atfork_remove. Returns 0 or an errno. */
+/*
+** Links `node`, whose `in_child` is set, into the list; it stays in place until
+** ro_atfork_remove. Returns 0 or an errno.
+*/
 int ro_atfork_add(ro_ForkNode *node);
 
 /* Takes `node` out again; harmless when it is not linked. */

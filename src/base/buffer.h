@@ -11,9 +11,9 @@
 
 typedef struct ro_Buffer {
   char *data;
-  size_t size;      /* bytes in use */
-  size_t capacity;  /* bytes allocated */
-  int failed;       /* memory ran out; the content is not to be used */
+  size_t size;     /* bytes in use */
+  size_t capacity; /* bytes allocated */
+  int failed;      /* memory ran out; the content is not to be used */
 } ro_Buffer;
 
 /* Makes `b` empty without memory of its own. */

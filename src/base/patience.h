@@ -14,11 +14,11 @@
 
 #include "base/clock.h"
 
-#define RO_PATIENCE_MOST (INT64_C(50) * 1000)    /* nanoseconds of active waiting */
-#define RO_PATIENCE_LEAST (INT64_C(2) * 1000)    /* less is nothing */
-#define RO_PATIENCE_PAYS (INT64_C(200) * 1000)   /* a blocking wait that was shorter would have paid */
-#define RO_PATIENCE_LOST (INT64_C(500) * 1000)   /* a look that took longer has lost the processor */
-#define RO_PATIENCE_PAUSE (RO_SECOND / 10)       /* without active waits after that; doubles each time */
+#define RO_PATIENCE_MOST (INT64_C(50) * 1000)  /* nanoseconds of active waiting */
+#define RO_PATIENCE_LEAST (INT64_C(2) * 1000)  /* less is nothing */
+#define RO_PATIENCE_PAYS (INT64_C(200) * 1000) /* a blocking wait that was shorter would have paid */
+#define RO_PATIENCE_LOST (INT64_C(500) * 1000) /* a look that took longer has lost the processor */
+#define RO_PATIENCE_PAUSE (RO_SECOND / 10)     /* without active waits after that; doubles each time */
 #define RO_PATIENCE_LONGEST_PAUSE (100 * RO_SECOND)
 
 typedef struct ro_Patience {

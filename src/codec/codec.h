@@ -78,8 +78,10 @@ int ro_encoder_in_function(const ro_Encoder *e);
 lua_State *ro_encoder_state(ro_Encoder *e);
 ro_Buffer *ro_encoder_buffer(ro_Encoder *e);
 
-/* Writers of single MessagePack items; memory failure sticks in the buffer and is raised by
- * ro_encoder_finish. */
+/*
+** Writers of single MessagePack items; memory failure sticks in the buffer and is raised by
+** ro_encoder_finish.
+*/
 void ro_put_integer(ro_Buffer *b, lua_Integer value);
 void ro_put_string(ro_Buffer *b, const char *bytes, size_t size);
 void ro_put_array(ro_Buffer *b, uint32_t count); /* header; `count` items follow */

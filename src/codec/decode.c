@@ -73,8 +73,10 @@ void ro_decode_table(ro_Decoder *d, int kind, uint32_t count) {
   ro_decode_push(d, kind, 1, count);
 }
 
-/* Begins to read a value that has parts. Returns 1 when it is complete and on top, 0 when a level was begun
- * for it. */
+/*
+** Begins to read a value that has parts. Returns 1 when it is complete and on top, 0 when a
+** level was begun for it.
+*/
 static int open_value(ro_Decoder *d) {
   uint32_t count;
   ro_Extent extent;
@@ -149,8 +151,10 @@ static void step_map(ro_Decoder *d, ro_Frame *f) {
   ro_decode_deliver(d);
 }
 
-/* Ends an instance: its table, which is on top, gets its metatable, now that it is whole. Stack: metatable,
- * table. */
+/*
+** Ends an instance: its table, which is on top, gets its metatable, now that it is whole. Stack:
+** metatable, table.
+*/
 static void end_instance(ro_Decoder *d, const ro_Frame *f) {
   if (d->position != f->mark)
     ro_damaged(d, d->position, "expected the end of an instance");

@@ -65,8 +65,10 @@ static inline uint8_t ro_get_tag(const ro_Decoder *d, const char *what) {
   return d->data[d->position];
 }
 
-/* Pushes the next value if it has no parts and returns 1; else consumes nothing and returns 0. [-0, +(0|1),
- * v] */
+/*
+** Pushes the next value if it has no parts and returns 1; else consumes nothing and returns 0.
+** [-0, +(0|1), v]
+*/
 int ro_get_plain(ro_Decoder *d);
 
 /* If the next item is an array (or a map): consumes its header, sets `count` and returns 1. [-0, +0, v] */

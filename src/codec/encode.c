@@ -236,8 +236,10 @@ static void end_map(ro_Encoder *e, ro_Frame *f) {
   end_level(e, f);
 }
 
-/* Writes the value of an entry, whose key is done; returns 0 when that has opened a level. Stack: table, key,
- * value. */
+/*
+** Writes the value of an entry, whose key is done; returns 0 when that has opened a level.
+** Stack: table, key, value.
+*/
 static int put_entry_value(ro_Encoder *e, ro_Frame *f) {
   lua_State *L = e->walk.L;
   if (put_plain(e, -1, lua_type(L, -1))) {

@@ -66,15 +66,19 @@ void ro_encoder_next(ro_Encoder *e);
 /* Ends the last session without ceremony, after ro_encoder_next. */
 void ro_encoder_release(ro_Encoder *e);
 
-/* Writes the value at `index` if it has no parts (nil, boolean, number, string) and returns 1; else 0. [-0,
- * +0, v] */
+/*
+** Writes the value at `index` if it has no parts (nil, boolean, number, string) and returns 1;
+** else 0. [-0, +0, v]
+*/
 int ro_encode_plain(ro_Encoder *e, int index, int type);
 
 /* Writes the topmost value: wholly, or its beginning, with a level for the rest. [-1, +?, v] */
 void ro_encode_open(ro_Encoder *e);
 
-/* The same for a table without regard to its metatable; `ext` is the mark of the extension around it, or 0.
- * [-1, +?, v] */
+/*
+** The same for a table without regard to its metatable; `ext` is the mark of the extension
+** around it, or 0. [-1, +?, v]
+*/
 void ro_encode_content(ro_Encoder *e, size_t ext);
 
 /* Goes on with the innermost level, until it opens another or is done. [-?, +?, v] */
@@ -90,8 +94,10 @@ void ro_encode_instance(ro_Encoder *e);
 /* The part of ro_encode_open for full userdata. [-1, +?, v] */
 void ro_encode_userdata(ro_Encoder *e);
 
-/* Writes the topmost table by name and returns 1 if it is a class that travels so; else returns 0. [-(0|1),
- * +0, v] */
+/*
+** Writes the topmost table by name and returns 1 if it is a class that travels so; else returns
+** 0. [-(0|1), +0, v]
+*/
 int ro_encode_class_value(ro_Encoder *e);
 
 /* Writes RO_EXT_NAMED with the name on top. [-1, +0, -] */

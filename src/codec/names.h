@@ -24,8 +24,10 @@ void ro_names_call(lua_State *L, const char *name, int arguments, int results);
 /* Is any class known by registration or because it belongs to a proxied object. [-0, +0, -] */
 int ro_names_any_known(lua_State *L);
 
-/* Pushes the name of the class at `index` known so and returns 1; else returns 0 and pushes nothing. [-0,
- * +(0|1), -] */
+/*
+** Pushes the name of the class at `index` known so and returns 1; else returns 0 and pushes
+** nothing. [-0, +(0|1), -]
+*/
 int ro_names_known(lua_State *L, int index);
 
 /*

@@ -47,8 +47,10 @@ static inline void ro_store64(uint8_t *to, uint64_t value) {
 /* Appends a float, always as float64. */
 void ro_put_float(ro_Buffer *b, double value);
 
-/* Appends a string: as `str` if it is well-formed UTF-8, else as `bin`, for readers that tell text from
- * bytes. */
+/*
+** Appends a string: as `str` if it is well-formed UTF-8, else as `bin`, for readers that tell
+** text from bytes.
+*/
 void ro_put_text(ro_Buffer *b, const char *bytes, size_t size);
 
 /* Appends the header of a reference to object `number`, and the number. */

@@ -18,8 +18,10 @@
 #define RO_MOST_SLOTS 3     /* most slots of a level */
 #define RO_MOST_NESTING 150 /* most runs within each other: they use the C stack */
 
-/* What the members mean is up to the user of the walk, except `slots`: how many values of the Lua stack it
- * has. */
+/*
+** What the members mean is up to the user of the walk, except `slots`: how many values of the
+** Lua stack it has.
+*/
 typedef struct ro_Frame {
   uint8_t kind;
   uint8_t slots;

@@ -93,8 +93,10 @@ static void find_failure(lua_State *L, lua_State *from, int level) {
   }
 }
 
-/* Pushes the failure with which the value at `index` is on its way through `from`, or nothing. Returns
- * whether it is. */
+/*
+** Pushes the failure with which the value at `index` is on its way through `from`, or nothing.
+** Returns whether it is.
+*/
 static int push_flying(lua_State *L, lua_State *from, int index) {
   Failure *failure;
   int same;

@@ -36,8 +36,10 @@ void ro_traceback_name(lua_State *L, int index, const char *name);
 */
 int ro_failure_handler(lua_State *L);
 
-/* Replaces the error value on top, caught just now by lua_pcall with the handler above, by its failure. [-1,
- * +1, m] */
+/*
+** Replaces the error value on top, caught just now by lua_pcall with the handler above, by its
+** failure. [-1, +1, m]
+*/
 void ro_failure_caught(lua_State *L);
 
 /* Replaces the error value on top, which has ended coroutine `from`, by its failure. [-1, +1, m] */

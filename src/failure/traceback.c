@@ -61,8 +61,10 @@ static int count_levels(lua_State *from) {
   return low;
 }
 
-/* Pushes the name of the function on top within the loaded module at `module` (its name just below it). [-0,
- * +1, m] */
+/*
+** Pushes the name of the function on top within the loaded module at `module` (its name just
+** below it). [-0, +1, m]
+*/
 static int push_field_name(lua_State *L, int function, int module) {
   const char *name = lua_tostring(L, module - 1);
   for (lua_pushnil(L); lua_next(L, module); lua_pop(L, 1)) {
@@ -79,8 +81,10 @@ static int push_field_name(lua_State *L, int function, int module) {
   return 0;
 }
 
-/* Pushes the name under which the function at `function` is a field of a loaded module. Returns whether it
- * is. */
+/*
+** Pushes the name under which the function at `function` is a field of a loaded module. Returns
+** whether it is.
+*/
 static int push_loaded_name(lua_State *L, int function) {
   int top = lua_gettop(L);
   if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) != LUA_TTABLE) {

@@ -26,15 +26,19 @@
 #define RO_LINUX 0
 #endif
 
-/* The first pause between two looks at child processes that nothing announces, in nanoseconds, and the
- * longest. */
+/*
+** The first pause between two looks at child processes that nothing announces, in nanoseconds,
+** and the longest.
+*/
 #define PAUSE_LEAST (RO_SECOND / 1000)
 #define PAUSE_MOST (RO_SECOND / 20)
 
 /* ---- child processes ---- */
 
-/* Calls waitid and leaves the child to be waited for. Returns 1 when there is one, 0 when not yet, -1 with
- * errno set. */
+/*
+** Calls waitid and leaves the child to be waited for. Returns 1 when there is one, 0 when not
+** yet, -1 with errno set.
+*/
 static int look_for_child(int pid, int flags) {
   siginfo_t info;
   int r;

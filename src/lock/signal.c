@@ -80,8 +80,10 @@ static int arm_slots(void) {
 
 /* ---- the handler ---- */
 
-/* What to do with signals that are not ours. Never freed, since a handler may be reading it; equal ones are
- * shared. */
+/*
+** What to do with signals that are not ours. Never freed, since a handler may be reading it;
+** equal ones are shared.
+*/
 typedef struct Previous {
   struct Previous *next;
   struct sigaction action;

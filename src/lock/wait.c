@@ -97,8 +97,10 @@ static int raise_failure(lua_State *L) {
   return e == 0 ? luaL_error(L, "%s", text) : luaL_error(L, "%s: %s", text, strerror(e));
 }
 
-/* Pushes an error value, be it that there is no memory for the one wanted. Returns RO_WAIT_FAILED. [-0, +1,
- * -] */
+/*
+** Pushes an error value, be it that there is no memory for the one wanted. Returns
+** RO_WAIT_FAILED. [-0, +1, -]
+*/
 static int fail(lua_State *L, const char *text, int e) {
   lua_pushcfunction(L, raise_failure);
   lua_pushlightuserdata(L, (void *)text);

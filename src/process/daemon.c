@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-
 ro_Parent ro_parent_here(void) {
   ro_Parent here;
   here.pid = getpid();

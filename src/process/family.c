@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 /* Stack of a reaper, which only waits; at least what the system wants. */
 #define REAPER_STACK ((size_t)64 * 1024)
 

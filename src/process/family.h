@@ -56,8 +56,10 @@ int ro_child_ended(ro_Child *child);
 */
 int ro_child_signal(ro_Child *child, int signal);
 
-/* The handle is gone: the child goes on and is reaped when it ends. Never blocks. Frees the record when it
- * can. */
+/*
+** The handle is gone: the child goes on and is reaped when it ends. Never blocks. Frees the
+** record when it can.
+*/
 void ro_child_drop(ro_Child *child);
 
 /* Closes this process's end of the child's stream; harmless when it is closed. */

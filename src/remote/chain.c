@@ -10,10 +10,9 @@
 static const struct {
   int least, most;
 } operand_counts[] = {
-    [RO_OP_ROOT] = {0, 0},  [RO_OP_INDEX] = {1, 1},  [RO_OP_CALL] = {0, -1},
-    [RO_OP_METHOD] = {1, -1}, [RO_OP_PASSTO] = {1, -1}, [RO_OP_SUPER] = {0, 0},
-    [RO_OP_SET] = {2, 2},    [RO_OP_LENGTH] = {0, 0}, [RO_OP_CONTAINS] = {1, 1},
-    [RO_OP_PAIRS] = {0, 0},  [RO_OP_NEXT] = {1, 1},   [RO_OP_IPAIRS] = {0, 0},
+    [RO_OP_ROOT] = {0, 0},     [RO_OP_INDEX] = {1, 1}, [RO_OP_CALL] = {0, -1}, [RO_OP_METHOD] = {1, -1},
+    [RO_OP_PASSTO] = {1, -1},  [RO_OP_SUPER] = {0, 0}, [RO_OP_SET] = {2, 2},   [RO_OP_LENGTH] = {0, 0},
+    [RO_OP_CONTAINS] = {1, 1}, [RO_OP_PAIRS] = {0, 0}, [RO_OP_NEXT] = {1, 1},  [RO_OP_IPAIRS] = {0, 0},
 };
 
 /* ---- encoding ---- */
@@ -47,7 +46,8 @@ static int operand_number(ro_Operation operation, int position) {
   return operation == RO_OP_METHOD ? position : position + 1;
 }
 
-static void encode_operation(ro_Encoder *e, ro_EncodeRules *rules, ro_Operation operation, int first, int count) {
+static void encode_operation(ro_Encoder *e, ro_EncodeRules *rules, ro_Operation operation, int first,
+                             int count) {
   ro_Buffer *b = ro_encoder_buffer(e);
   ro_put_integer(b, operation);
   ro_put_array(b, (uint32_t)count);
@@ -63,7 +63,8 @@ static void encode_operation(ro_Encoder *e, ro_EncodeRules *rules, ro_Operation 
   }
 }
 
-void ro_chain_encode(ro_Encoder *e, ro_EncodeRules *rules, int view, ro_Operation operation, int first, int count) {
+void ro_chain_encode(ro_Encoder *e, ro_EncodeRules *rules, int view, ro_Operation operation, int first,
+                     int count) {
   lua_State *L = ro_encoder_state(e);
   int top, length;
   view = lua_absindex(L, view);

@@ -18,10 +18,11 @@ int ro_chain_userdata(ro_Encoder *e, int index, void *context);
 
 /*
 ** Encodes the chain of the view at `view`, followed, unless `operation` is RO_OP_ROOT, by that
-** operation with the `count` operands from `first` on. `rules` are the session's, for the paths of errors; NULL
-** where no assignment can be part of the chain. [-0, +0, v]
+** operation with the `count` operands from `first` on. `rules` are the session's, for the paths
+** of errors; NULL where no assignment can be part of the chain. [-0, +0, v]
 */
-void ro_chain_encode(ro_Encoder *e, ro_EncodeRules *rules, int view, ro_Operation operation, int first, int count);
+void ro_chain_encode(ro_Encoder *e, ro_EncodeRules *rules, int view, ro_Operation operation, int first,
+                     int count);
 
 /* Reads how many operations follow. Raises Protocol. [-0, +0, v] */
 lua_Integer ro_chain_length(ro_Decoder *d);

@@ -77,7 +77,8 @@ void ro_client_release(ro_Proxy *proxy, uint64_t generation, uint64_t handle) {
 
 static void damaged(ro_Proxy *proxy, const char *text, size_t size) {
   ro_Client *client = &proxy->client;
-  snprintf(client->fault, sizeof client->fault, "%.*s", (int)(size < sizeof client->fault ? size : sizeof client->fault), text);
+  snprintf(client->fault, sizeof client->fault, "%.*s",
+           (int)(size < sizeof client->fault ? size : sizeof client->fault), text);
   lose(proxy, RO_DAMAGED);
 }
 

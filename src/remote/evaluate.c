@@ -38,7 +38,8 @@ static int give_default(lua_State *L, int view) {
 }
 
 /* The last operation's operands lie on top. */
-static int raise_outcome(lua_State *L, int view, ro_Operation operation, int count, const ro_Pending *pending) {
+static int raise_outcome(lua_State *L, int view, ro_Operation operation, int count,
+                         const ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
   const char *chain;
   size_t size;

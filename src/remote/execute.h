@@ -28,14 +28,17 @@ int ro_machine_apply(ro_Machine *m, ro_Operation operation, int count);
 void ro_machine_keep(ro_Machine *m, int results);
 
 /*
-** Evaluates the chain of the view at `view`, then `operation` (unless RO_OP_ROOT) with the `count` operands on
-** top, which are popped, on the object itself; pushes the results and returns how many. Views of the same
-** proxy among the operands stand for their values, the object itself among the results for the
-** proxy. [-count, +n, e]
+** Evaluates the chain of the view at `view`, then `operation` (unless RO_OP_ROOT) with the
+** `count` operands on top, which are popped, on the object itself; pushes the results and
+** returns how many. Views of the same proxy among the operands stand for their values, the
+** object itself among the results for the proxy. [-count, +n, e]
 */
 int ro_execute_here(lua_State *L, int view, ro_Operation operation, int count);
 
-/* Keeps the functions of the Lua layer that know classes: a table with `super_lookup` and `known_classes`. [-1, +0, m] */
+/*
+** Keeps the functions of the Lua layer that know classes: a table with `super_lookup` and
+** `known_classes`. [-1, +0, m]
+*/
 void ro_use_classes(lua_State *L);
 
 /* Pushes the function of that name. [-0, +1, -] */

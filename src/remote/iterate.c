@@ -49,7 +49,10 @@ static ro_Loop *push_loop(lua_State *L, int view) {
   return loop;
 }
 
-/* Moves the `count` values on top into the list at `list`; a nil behind them says that they are the last. [-count, +0, m] */
+/*
+** Moves the `count` values on top into the list at `list`; a nil behind them says that they are
+** the last. [-count, +0, m]
+*/
 static void store_entries(lua_State *L, ro_Loop *loop, int list, int count) {
   loop->finished = count > 0 && lua_isnil(L, -1);
   loop->at = 0;
@@ -78,7 +81,10 @@ static void push_root(lua_State *L, int view) {
   lua_setiuservalue(L, -2, RO_VIEW_PARENT);
 }
 
-/* Pushes an iterator over the value of the view at index 1, with what the first request has brought. [-0, +1, e] */
+/*
+** Pushes an iterator over the value of the view at index 1, with what the first request has
+** brought. [-0, +1, e]
+*/
 static void begin_loop(lua_State *L, ro_Operation operation, lua_CFunction next) {
   ro_Loop *loop;
   int base, count;
@@ -95,7 +101,10 @@ static void begin_loop(lua_State *L, ro_Operation operation, lua_CFunction next)
   lua_pushcclosure(L, next, 2);
 }
 
-/* Makes sure that the list has something to be seen; returns 0 at the end of the loop. The stack is emptied. [-n, +0, e] */
+/*
+** Makes sure that the list has something to be seen; returns 0 at the end of the loop. The stack
+** is emptied. [-n, +0, e]
+*/
 static int has_entries(lua_State *L) {
   ro_Loop *loop = lua_touserdata(L, LOOP);
   int count;
@@ -124,7 +133,10 @@ static int next_pair(lua_State *L) {
   return 2;
 }
 
-/* In the listener's own process: puts the value of the view at index 1, itself also where it is the object, at 2. [-n, +1, e] */
+/*
+** In the listener's own process: puts the value of the view at index 1, itself also where it is
+** the object, at 2. [-n, +1, e]
+*/
 static void value_here(lua_State *L) {
   const ro_Proxy *proxy = ((ro_View *)lua_touserdata(L, 1))->proxy;
   const ro_View *value;

@@ -40,7 +40,10 @@ void ro_listener_retire(lua_State *L, ro_Listener *listener) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
 }
 
-/* Serves, or with `refuse` refuses, the next request on the calling thread. Returns -1 when there is none, else how many requests it was: 0 or 1. */
+/*
+** Serves, or with `refuse` refuses, the next request on the calling thread. Returns -1 when
+** there is none, else how many requests it was: 0 or 1.
+*/
 static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
   ro_Request request;
   ro_Buffer answer;
@@ -169,7 +172,10 @@ void ro_listener_forget(ro_Listener *listener) {
 
 /* ---- its beginning ---- */
 
-/* Pushes a listener that owns nothing but, as user values, room for coroutines and the proxy at `proxy`. [-0, +1, m] */
+/*
+** Pushes a listener that owns nothing but, as user values, room for coroutines and the proxy at
+** `proxy`. [-0, +1, m]
+*/
 static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions options) {
   ro_Listener *listener = lua_newuserdatauv(L, sizeof *listener, 2);
   memset(listener, 0, sizeof *listener);

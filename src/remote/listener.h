@@ -26,7 +26,8 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options);
 
 /*
 ** Stops the listener: no new clients, what has been sent is served or refused, nobody is left waiting.
-** Called from one of its own requests it returns at once, and the listener ends after that request. [-0, +0, v]
+** Called from one of its own requests it returns at once, and the listener ends after that
+** request. [-0, +0, v]
 */
 void ro_listener_stop(lua_State *L, ro_Listener *listener);
 

@@ -13,7 +13,10 @@
 
 #define HANDLE_METATABLE "remoteobj.listening"
 
-/* How often a wait for a listener looks by itself, against the death of the process that should have woken it. */
+/*
+** How often a wait for a listener looks by itself, against the death of the process that should
+** have woken it.
+*/
 #define LOOK_AGAIN (RO_SECOND / 2)
 
 /* ---- the handle of listen_ ---- */
@@ -36,7 +39,8 @@ static int handle_tostring(lua_State *L) {
   const Handle *handle = luaL_checkudata(L, 1, HANDLE_METATABLE);
   const ro_Listener *listener = handle->proxy->listener;
   int listens = listener != NULL && ro_listener_generation(listener) == handle->generation;
-  lua_pushfstring(L, "<Listener %I (%s)>", (lua_Integer)handle->generation, listens ? "listening" : "stopped");
+  lua_pushfstring(L, "<Listener %I (%s)>", (lua_Integer)handle->generation,
+                  listens ? "listening" : "stopped");
   return 1;
 }
 
@@ -59,7 +63,8 @@ static void push_handle(lua_State *L, ro_Proxy *proxy) {
 
 static int flag_option(lua_State *L, const char *name) {
   if (!lua_isboolean(L, -1))
-    luaL_argerror(L, 2, lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
   return lua_toboolean(L, -1);
 }
 
@@ -141,7 +146,8 @@ Refuses what is pending: its clients get their default or `NotListening`.
 static int method_cancel_requests(lua_State *L) {
   ro_Listener *listener = check_listener(L);
   lua_settop(L, 1);
-  lua_pushinteger(L, ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, LUA_MAXINTEGER, 1));
+  lua_pushinteger(
+      L, ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, LUA_MAXINTEGER, 1));
   return 1;
 }
 
@@ -205,12 +211,14 @@ static void read_wait_options(lua_State *L, int index, Wait *wait) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (strcmp(name, "fail") == 0) {
       if (!lua_isboolean(L, -1))
-        luaL_argerror(L, index, lua_pushfstring(L, "option 'fail' must be a boolean, not %s", luaL_typename(L, -1)));
+        luaL_argerror(L, index,
+                      lua_pushfstring(L, "option 'fail' must be a boolean, not %s", luaL_typename(L, -1)));
       wait->fails = lua_toboolean(L, -1);
     } else if (strcmp(name, "timeout") == 0) {
       if (lua_type(L, -1) != LUA_TNUMBER || isnan(lua_tonumber(L, -1)))
-        luaL_argerror(L, index, lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s",
-                                                luaL_tolstring(L, -1, NULL)));
+        luaL_argerror(L, index,
+                      lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s",
+                                      luaL_tolstring(L, -1, NULL)));
       wait->timeout = lua_tonumber(L, -1);
       wait->deadline = ro_deadline(wait->timeout);
     } else {
@@ -243,7 +251,10 @@ static Wait wait_arguments(lua_State *L) {
   return wait;
 }
 
-/* The descriptor that tells the end of the process at `index`; -1 when it has ended, an error when it has not begun. */
+/*
+** The descriptor that tells the end of the process at `index`; -1 when it has ended, an error
+** when it has not begun.
+*/
 static int sentinel_of(lua_State *L, int index) {
   int fd = -1;
   if (lua_getfield(L, index, "exitcode") == LUA_TNIL) {

@@ -15,8 +15,8 @@
 
 typedef enum NameKind {
   NAME_OF_OBJECT,
-  NAME_GET,       /* __ */
-  NAME_RESERVED,  /* begins with an underscore */
+  NAME_GET,      /* __ */
+  NAME_RESERVED, /* begins with an underscore */
   NAME_SUPER,
   NAME_LISTENING, /* listening_ */
   NAME_METHOD     /* a proxy method, or none that exists */
@@ -87,7 +87,10 @@ static int call_gives_view(const ro_View *view) {
   return view->proxy->eager_proxy && !(view->options.flags & RO_CALL_IS_EVALUATED);
 }
 
-/* Evaluates the operation with the `count` operands on top on the view at `view`, or makes a view of it. [-count, +n, e] */
+/*
+** Evaluates the operation with the `count` operands on top on the view at `view`, or makes a
+** view of it. [-count, +n, e]
+*/
 static int call_or_view(lua_State *L, int view, ro_Operation operation, int count) {
   if (!call_gives_view(lua_touserdata(L, view)))
     return ro_evaluate(L, view, operation, count);
@@ -141,10 +144,14 @@ static int view_len(lua_State *L) {
 }
 
 void ro_set_metamethods(lua_State *L) {
-  static const luaL_Reg plain[] = {{"__call", view_call},          {"__len", view_len},
-                                   {"__pairs", ro_view_pairs},     {"__eq", ro_view_eq},
-                                   {"__tostring", ro_view_tostring}, {NULL, NULL}};
-  static const luaL_Reg with_methods[] = {{"__index", view_index}, {"__newindex", view_newindex}, {NULL, NULL}};
+  static const luaL_Reg plain[] = {{"__call", view_call},
+                                   {"__len", view_len},
+                                   {"__pairs", ro_view_pairs},
+                                   {"__eq", ro_view_eq},
+                                   {"__tostring", ro_view_tostring},
+                                   {NULL, NULL}};
+  static const luaL_Reg with_methods[] = {
+      {"__index", view_index}, {"__newindex", view_newindex}, {NULL, NULL}};
   luaL_setfuncs(L, plain, 0);
   ro_push_methods(L);
   luaL_setfuncs(L, with_methods, 1);

@@ -15,7 +15,8 @@ static const char methods_key = 0;
 /***
 The same view carrying options for its evaluations.
 @function Proxy:with_
-@tparam table options `default`, `timeout` (seconds), `proxy` (boolean: the next call gives a view, or is evaluated)
+@tparam table options `default`; `timeout` (seconds); `proxy` (boolean): the next call gives a view, or is
+ evaluated
 @treturn remoteobj.Proxy
 */
 static int method_with(lua_State *L) {
@@ -139,11 +140,17 @@ static int method_stats(lua_State *L) {
 }
 
 void ro_push_methods(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"get_", ro_method_get},       {"with_", method_with},       {"contains_", method_contains},
-      {"item_", method_item},     {"set_", method_set},         {"del_", method_del},
-      {"attrs_", method_attrs},   {"stats_", method_stats},     {"passto", ro_method_passto},
-      {"ipairs_", ro_method_ipairs}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"get_", ro_method_get},
+                                     {"with_", method_with},
+                                     {"contains_", method_contains},
+                                     {"item_", method_item},
+                                     {"set_", method_set},
+                                     {"del_", method_del},
+                                     {"attrs_", method_attrs},
+                                     {"stats_", method_stats},
+                                     {"passto", ro_method_passto},
+                                     {"ipairs_", ro_method_ipairs},
+                                     {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &methods_key) == LUA_TTABLE)
     return;
   lua_pop(L, 1);

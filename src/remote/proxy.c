@@ -11,9 +11,9 @@
 #include "codec/codec.h"
 #include "process/values.h"
 #include "remote/chain.h"
+#include "remote/evaluate.h"
 #include "remote/execute.h"
 #include "remote/listener.h"
-#include "remote/evaluate.h"
 #include "remote/metamethods.h"
 
 /* Two tables with weak values: userdata by the address and by the id of their proxies. */
@@ -74,7 +74,10 @@ static int proxy_gc(lua_State *L) {
   return 0;
 }
 
-/* An id that no other proxy of a related process has: no two are made by one process in the same nanosecond. */
+/*
+** An id that no other proxy of a related process has: no two are made by one process in the same
+** nanosecond.
+*/
 static uint64_t new_id(void) {
   return (uint64_t)ro_now() << 22 | (uint64_t)ro_pid();
 }
@@ -126,7 +129,8 @@ A proxy of an object: stands for it in every process that is forked later.
 @param object the object: any value but nil
 @tparam[opt] table options `default`: what takes the place of an answer that can't be had, or a
  function that gives it; `timeout`: seconds that an evaluation may take; `eager_proxy` (false): calls give
- views instead of being evaluated; `fulfill_final` (true): a listener that stops serves first what has been sent
+ views instead of being evaluated; `fulfill_final` (true): a listener that stops serves first what has
+ been sent
 @treturn remoteobj.Proxy
 @raise for bad arguments, and when the system refuses descriptors or memory
 */
@@ -176,7 +180,11 @@ static int use_classes(lua_State *L) {
 }
 
 void ro_open_remote(lua_State *L) {
-  static const luaL_Reg functions[] = {{"Proxy", proxy_new}, {"get", ro_method_get}, {"use_classes", use_classes}, {"end_listeners", end_listeners}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"Proxy", proxy_new},
+                                       {"get", ro_method_get},
+                                       {"use_classes", use_classes},
+                                       {"end_listeners", end_listeners},
+                                       {NULL, NULL}};
   static const ro_ValueHooks hooks = {ro_chain_userdata, ro_chain_special, NULL};
   luaL_setfuncs(L, functions, 0);
   ro_values_set_hooks(L, &hooks);

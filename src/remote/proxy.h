@@ -30,11 +30,11 @@ typedef enum ro_Operation {
 
 /* Options that a view carries; the flags say which are set. */
 enum {
-  RO_HAS_DEFAULT = 1,   /* in user value RO_VIEW_DEFAULT */
-  RO_HAS_TIMEOUT = 2,   /* in `timeout` */
-  RO_CALL_IS_VIEW = 4,  /* the next call is not evaluated */
+  RO_HAS_DEFAULT = 1,       /* in user value RO_VIEW_DEFAULT */
+  RO_HAS_TIMEOUT = 2,       /* in `timeout` */
+  RO_CALL_IS_VIEW = 4,      /* the next call is not evaluated */
   RO_CALL_IS_EVALUATED = 8, /* the next call is evaluated, whatever the proxy says */
-  RO_PROXYS_DEFAULT = 16 /* the default is the proxy's own: not for assignments */
+  RO_PROXYS_DEFAULT = 16    /* the default is the proxy's own: not for assignments */
 };
 
 typedef struct ro_Options {
@@ -84,13 +84,19 @@ ro_View *ro_test_view(lua_State *L, int index);
 /* The view at `index`, or an argument error. [-0, +0, v] */
 ro_View *ro_check_view(lua_State *L, int index);
 
-/* The proxy whose view is at `index` when that is the proxy itself without any operation. Raises otherwise. [-0, +0, v] */
+/*
+** The proxy whose view is at `index` when that is the proxy itself without any operation. Raises
+** otherwise. [-0, +0, v]
+*/
 ro_Proxy *ro_check_proxy(lua_State *L, int index);
 
 /* Pushes the proxy's own userdata. [-0, +1, -] */
 void ro_push_proxy(lua_State *L, const ro_Proxy *proxy);
 
-/* Pushes the userdata of the proxy with that id; returns it, or pushes nothing and returns NULL. [-0, +(0|1), -] */
+/*
+** Pushes the userdata of the proxy with that id; returns it, or pushes nothing and returns NULL.
+** [-0, +(0|1), -]
+*/
 ro_Proxy *ro_push_proxy_by_id(lua_State *L, uint64_t id);
 
 /* Pushes the object of the proxy. [-0, +1, -] */

@@ -85,7 +85,10 @@ static int start_seat(ro_Listener *listener) {
   return error;
 }
 
-/* Makes sure that a coroutine is there for one more seat: called while a request may still raise errors. [-0, +0, m] */
+/*
+** Makes sure that a coroutine is there for one more seat: called while a request may still raise
+** errors. [-0, +0, m]
+*/
 static void prepare_spare(lua_State *L, void *context) {
   ro_Listener *listener = context;
   lua_State *spare;
@@ -189,7 +192,8 @@ static int is_refused(const ro_Seat *seat) {
 /* Runs the seat's request, with the lock of the state held. */
 static void run_request(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
-  ro_Service service = {listener->proxy, &listener->hub, &seat->request, &seat->answer, prepare_spare, listener};
+  ro_Service service = {listener->proxy, &listener->hub, &seat->request,
+                        &seat->answer,   prepare_spare,  listener};
   int answered;
   if (ro_request_is_expired(&seat->request))
     return;

@@ -13,10 +13,10 @@
 #include "sys/hub.h"
 
 typedef enum ro_ListenerPhase {
-  RO_LISTENER_NEW,     /* owns nothing yet */
+  RO_LISTENER_NEW, /* owns nothing yet */
   RO_LISTENER_OPEN,
   RO_LISTENER_STOPPING,
-  RO_LISTENER_ENDED,   /* answers for the proxy no more; its threads may still be about to end */
+  RO_LISTENER_ENDED, /* answers for the proxy no more; its threads may still be about to end */
   RO_LISTENER_FREED
 } ro_ListenerPhase;
 
@@ -28,12 +28,12 @@ struct ro_Listener {
   ro_Hub hub;
   ro_ListenOptions options;
   uint64_t generation;
-  int home; /* the process that listens */
-  int depth; /* in the foreground: calls of ro_listener_process under way */
+  int home;               /* the process that listens */
+  int depth;              /* in the foreground: calls of ro_listener_process under way */
   ro_ListenerPhase phase; /* guarded by the state's lock, as the next three are */
-  int waiting;   /* how many calls of ro_listener_stop wait for the threads */
-  int closing;   /* the state is being closed */
-  int broke_off; /* a request was ended by that: it has no answer */
+  int waiting;            /* how many calls of ro_listener_stop wait for the threads */
+  int closing;            /* the state is being closed */
+  int broke_off;          /* a request was ended by that: it has no answer */
 
   /* in the background; guarded by `mutex` */
   pthread_mutex_t mutex;
@@ -50,7 +50,10 @@ struct ro_Listener {
   int done;     /* an event: no thread is left */
 };
 
-/* Prepares the background of a listener whose userdata is on top, and starts its first thread. Returns 0 or an errno. [-0, +0, m] */
+/*
+** Prepares the background of a listener whose userdata is on top, and starts its first thread.
+** Returns 0 or an errno. [-0, +0, m]
+*/
 int ro_seats_open(lua_State *L, ro_Listener *listener);
 
 /* Tells the threads to end when everything is answered. */

@@ -11,7 +11,7 @@
 #include "remote/cursor.h"
 #include "remote/execute.h"
 
-/* ---- handles: what clients have a right to, by connection, in a table of the registry under the hub's address ---- */
+/* ---- handles: what clients have a right to, by connection; the registry has them under the hub's address ---- */
 
 /* Pushes the table of the request's client, made at its first need. [-0, +1, m] */
 static void push_handles(lua_State *L, ro_Service *s) {
@@ -70,7 +70,10 @@ static int iterates(ro_Operation operation) {
   return operation == RO_OP_PAIRS || operation == RO_OP_NEXT || operation == RO_OP_IPAIRS;
 }
 
-/* Runs the operations on the object; leaves the results on top and returns how many: the value itself before an operation that iterates. [-0, +n, e] */
+/*
+** Runs the operations on the object; leaves the results on top and returns how many: the value
+** itself before an operation that iterates. [-0, +n, e]
+*/
 static int run_operations(lua_State *L, ro_Decoder *d, const ro_Service *s, Iteration *iteration) {
   lua_Integer length = ro_chain_length(d);
   int results = 1;

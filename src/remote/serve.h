@@ -11,7 +11,7 @@ typedef struct ro_Service {
   ro_Proxy *proxy;
   ro_Hub *hub;
   ro_Request *request;
-  ro_Buffer *answer; /* receives the frame that goes back */
+  ro_Buffer *answer;                            /* receives the frame that goes back */
   void (*prepare)(lua_State *L, void *context); /* called first, protected; may be NULL. [-0, +0, e] */
   void *context;
 } ro_Service;

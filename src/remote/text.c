@@ -14,8 +14,8 @@
 
 static int is_keyword(const char *s) {
   static const char *const keywords[] = {
-      "and",   "break", "do",  "else", "elseif", "end",    "false", "for",  "function", "goto",  "if",
-      "in",    "local", "nil", "not",  "or",     "repeat", "return", "then", "true",     "until", "while"};
+      "and", "break", "do",  "else", "elseif", "end",    "false",  "for",  "function", "goto",  "if",
+      "in",  "local", "nil", "not",  "or",     "repeat", "return", "then", "true",     "until", "while"};
   for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
     if (strcmp(keywords[i], s) == 0)
       return 1;

@@ -7,7 +7,10 @@
 
 #include <lauxlib.h>
 
-/* Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark under its key. */
+/*
+** Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark
+** under its key.
+*/
 static const char view_key = 0, proxy_key = 0, mark_key = 0;
 
 static void push_metatable(lua_State *L, const void *key) {
@@ -170,8 +173,10 @@ static int option_named(const char *name) {
   static const struct {
     const char *name;
     int bit;
-  } options[] = {{"default", RO_OPTION_DEFAULT},         {"timeout", RO_OPTION_TIMEOUT},
-                 {"proxy", RO_OPTION_PROXY},             {"eager_proxy", RO_OPTION_EAGER_PROXY},
+  } options[] = {{"default", RO_OPTION_DEFAULT},
+                 {"timeout", RO_OPTION_TIMEOUT},
+                 {"proxy", RO_OPTION_PROXY},
+                 {"eager_proxy", RO_OPTION_EAGER_PROXY},
                  {"fulfill_final", RO_OPTION_FULFILL_FINAL}};
   for (size_t i = 0; i < sizeof options / sizeof *options; i++)
     if (strcmp(options[i].name, name) == 0)
@@ -190,7 +195,8 @@ static double timeout_option(lua_State *L, int argument) {
   double seconds = lua_tonumber(L, -1);
   if (lua_type(L, -1) != LUA_TNUMBER || isnan(seconds) || seconds < 0) {
     const char *got = luaL_tolstring(L, -1, NULL);
-    luaL_argerror(L, argument, lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s", got));
+    luaL_argerror(L, argument,
+                  lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s", got));
   }
   return seconds;
 }

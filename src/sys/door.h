@@ -71,7 +71,10 @@ int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]);
 
 /* ---- for clients ---- */
 
-/* Sends a connection's far ends to the listener of `generation`; the caller closes its copies. 0, EAGAIN (full) or another errno. */
+/*
+** Sends a connection's far ends to the listener of `generation`; the caller closes its copies.
+** 0, EAGAIN (full) or another errno.
+*/
 int ro_door_post(ro_Door *door, uint64_t generation, const int ends[3]);
 
 /* Clears a gate that was left set by a listener that died; sets it again if another one came in between. */

@@ -9,8 +9,9 @@
 #include "sys/event.h"
 #include "sys/poller.h"
 
-#define MOST_WAITING (size_t)(1024 * 1024) /* bytes of answers that a client may leave unread and still be heard */
-#define LOOK_EVERY 16                      /* requests, so that one eager client doesn't keep others out */
+#define MOST_WAITING                                                                                         \
+  (size_t)(1024 * 1024) /* bytes of answers that a client may leave unread and still be heard */
+#define LOOK_EVERY 16   /* requests, so that one eager client doesn't keep others out */
 #define READY_AT_ONCE 32
 #define FLUSH_STEP 100 /* milliseconds */
 
@@ -22,9 +23,9 @@ struct ro_Connection {
   int is_ready;  /* in the list of those that have a frame */
   int is_marked; /* its end is to be reported */
   int has_ended;
-  int users;     /* requests under way */
-  int reads;     /* is watched for input */
-  int writes;    /* is watched for room */
+  int users;  /* requests under way */
+  int reads;  /* is watched for input */
+  int writes; /* is watched for room */
 };
 
 /* ---- connections ---- */
@@ -140,7 +141,10 @@ static void accept_connections(ro_Hub *hub) {
 
 /* ---- bytes in and out ---- */
 
-/* Tells the client what was wrong with its bytes, as far as that goes without waiting, and ends the connection. */
+/*
+** Tells the client what was wrong with its bytes, as far as that goes without waiting, and ends
+** the connection.
+*/
 static void fault(ro_Hub *hub, ro_Connection *c, const char *what) {
   ro_FrameHead head = {.kind = RO_FRAME_FAULT};
   ro_Buffer frame;

@@ -20,17 +20,17 @@ typedef struct ro_Hub {
   pthread_mutex_t mutex; /* guards all but the descriptors' numbers */
   ro_Door *door;
   uint64_t generation;
-  size_t limit;  /* of a frame's payload, bytes */
-  int poller;    /* also what foreign event loops watch */
-  int wake;      /* an event (sys/event.h) that ends a ro_hub_next that waits */
+  size_t limit; /* of a frame's payload, bytes */
+  int poller;   /* also what foreign event loops watch */
+  int wake;     /* an event (sys/event.h) that ends a ro_hub_next that waits */
   ro_Connection *connections;
-  ro_Connection *buried; /* have ended and wait to be freed */
+  ro_Connection *buried;                   /* have ended and wait to be freed */
   ro_Connection *ready_first, *ready_last; /* that have a whole frame */
   uint64_t last_number;
   int clients;
   ro_Patience patience; /* of the thread that waits for frames */
-  int is_woken;   /* ro_hub_wake was called since the last look */
-  int since_look; /* requests taken since the descriptors were looked at */
+  int is_woken;         /* ro_hub_wake was called since the last look */
+  int since_look;       /* requests taken since the descriptors were looked at */
 } ro_Hub;
 
 /* A frame that came in; belongs to the caller of ro_hub_next until ro_hub_done. */

@@ -29,8 +29,10 @@ int ro_journal_open(ro_Journal *j);
 /* Closes this process's end; harmless when it is closed. */
 void ro_journal_close(ro_Journal *j);
 
-/* Appends one record of `size` bytes. Returns 0 or an errno (ENOSPC, EFBIG, EBADF): nothing is to be read of
- * it then. */
+/*
+** Appends one record of `size` bytes. Returns 0 or an errno (ENOSPC, EFBIG, EBADF): nothing is
+** to be read of it then.
+*/
 int ro_journal_append(ro_Journal *j, const char *bytes, size_t size);
 
 /*

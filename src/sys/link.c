@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define LEAST_READ (size_t)(64 * 1024)
-#define KEPT_MEMORY (size_t)(256 * 1024)  /* larger buffers go back to the heap when empty */
+#define KEPT_MEMORY (size_t)(256 * 1024) /* larger buffers go back to the heap when empty */
 #define WORTH_EXCHANGE (size_t)(16 * 1024)
 
 void ro_link_init(ro_Link *link) {

@@ -20,10 +20,10 @@ typedef struct ro_Link {
 
 typedef enum ro_LinkStatus {
   RO_LINK_OK,
-  RO_LINK_AGAIN,    /* nothing more for now */
-  RO_LINK_CLOSED,   /* the peer is gone */
-  RO_LINK_BAD,      /* bytes that are no frame */
-  RO_LINK_TOO_LARGE,/* a frame over the limit */
+  RO_LINK_AGAIN,     /* nothing more for now */
+  RO_LINK_CLOSED,    /* the peer is gone */
+  RO_LINK_BAD,       /* bytes that are no frame */
+  RO_LINK_TOO_LARGE, /* a frame over the limit */
   RO_LINK_NO_MEMORY
 } ro_LinkStatus;
 
@@ -47,7 +47,10 @@ void ro_link_close_descriptors(ro_Link *link);
 
 int ro_link_is_open(const ro_Link *link);
 
-/* Queues the bytes of `frame`, leaving it empty (by exchange where nothing is queued). RO_LINK_NO_MEMORY leaves both as they were. */
+/*
+** Queues the bytes of `frame`, leaving it empty (by exchange where nothing is queued).
+** RO_LINK_NO_MEMORY leaves both as they were.
+*/
 ro_LinkStatus ro_link_queue(ro_Link *link, ro_Buffer *frame);
 
 /* Bytes queued and not yet written. */
