@@ -15,6 +15,7 @@
 #include "remote/execute.h"
 #include "remote/listener.h"
 #include "remote/metamethods.h"
+#include "remote/serve.h"
 
 /* Two tables with weak values: userdata by the address and by the id of their proxies. */
 static const char by_address_key = 0, by_id_key = 0;
@@ -188,6 +189,7 @@ void ro_open_remote(lua_State *L) {
   static const ro_ValueHooks hooks = {ro_chain_userdata, ro_chain_special, NULL};
   luaL_setfuncs(L, functions, 0);
   ro_values_set_hooks(L, &hooks);
+  ro_open_serve(L);
   ro_push_view_metatable(L);
   ro_set_metamethods(L);
   ro_push_proxy_metatable(L);

@@ -207,3 +207,9 @@ void ro_refuse(const ro_Request *request, ro_Buffer *answer) {
   size_t start = ro_frame_begin(answer);
   ro_frame_finish(answer, start, &head);
 }
+
+void ro_open_serve(lua_State *L) {
+  lua_pushcfunction(L, serve_protected);
+  ro_traceback_name(L, -1, NULL);
+  lua_pop(L, 1);
+}
