@@ -2,6 +2,8 @@
 
 #include <lauxlib.h>
 
+#include "base/registry.h"
+
 #define METATABLE "remoteobj.buffer"
 #define KEPT 4                           /* buffers */
 #define KEPT_MEMORY (size_t)(256 * 1024) /* bytes of each */
@@ -11,15 +13,6 @@ static const char pool_key = 0;
 static int buffer_gc(lua_State *L) {
   ro_buffer_free(lua_touserdata(L, 1));
   return 0;
-}
-
-static void push_pool(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &pool_key) == LUA_TTABLE)
-    return;
-  lua_pop(L, 1);
-  lua_createtable(L, KEPT, 0);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &pool_key);
 }
 
 static ro_Buffer *new_buffer(lua_State *L) {
@@ -37,7 +30,7 @@ static ro_Buffer *new_buffer(lua_State *L) {
 ro_Buffer *ro_scratch_open(lua_State *L) {
   lua_Integer count;
   luaL_checkstack(L, 4, NULL);
-  push_pool(L);
+  ro_push_kept_table(L, &pool_key, NULL);
   count = (lua_Integer)lua_rawlen(L, -1);
   if (count == 0) {
     lua_pop(L, 1);
@@ -53,7 +46,7 @@ ro_Buffer *ro_scratch_open(lua_State *L) {
 void ro_scratch_close(lua_State *L, int index) {
   lua_Integer count;
   index = lua_absindex(L, index);
-  push_pool(L);
+  ro_push_kept_table(L, &pool_key, NULL);
   count = (lua_Integer)lua_rawlen(L, -1);
   if (count < KEPT) {
     ro_buffer_clear(lua_touserdata(L, index), KEPT_MEMORY);

@@ -6,6 +6,8 @@
 
 #include <lauxlib.h>
 
+#include "base/registry.h"
+
 #define FAILURE "remoteobj.failure"
 
 /* User values of a failure. */
@@ -257,20 +259,7 @@ static int flying(lua_State *L) {
 
 /* depth(): how many frames the running coroutine has, this one not counted. */
 static int depth(lua_State *L) {
-  lua_Debug ar;
-  int low = 0, high = 1;
-  while (lua_getstack(L, high, &ar)) {
-    low = high;
-    high *= 2;
-  }
-  while (high - low > 1) {
-    int middle = low + (high - low) / 2;
-    if (lua_getstack(L, middle, &ar))
-      low = middle;
-    else
-      high = middle;
-  }
-  lua_pushinteger(L, low);
+  lua_pushinteger(L, ro_stack_depth(L) - 1);
   return 1;
 }
 
@@ -309,12 +298,8 @@ static void hide(lua_State *L, lua_CFunction function) {
 void ro_failure_functions(lua_State *L) {
   luaL_newmetatable(L, FAILURE);
   lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &flights_key);
+  ro_push_kept_table(L, &flights_key, "k");
+  lua_pop(L, 1);
   hide(L, guard);
   hide(L, rethrow);
   luaL_setfuncs(L, functions, 0);

@@ -30,6 +30,9 @@ void ro_keep_traceback(lua_State *L, int index);
 */
 void ro_traceback_name(lua_State *L, int index, const char *name);
 
+/* How many frames the coroutine has. [-0, +0, -] */
+int ro_stack_depth(lua_State *from);
+
 /*
 ** Message handler for lua_pcall: makes the failure. The error value stays as it is, for the
 ** values to be closed that see it; ro_failure_caught finds the failure again. A lua_CFunction.

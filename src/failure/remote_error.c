@@ -8,6 +8,7 @@
 #include <lua.h>
 
 #include "base/error.h"
+#include "base/registry.h"
 #include "failure/failure.h"
 
 #define REMOTE_ERROR "remoteobj.RemoteError"
@@ -116,19 +117,6 @@ void ro_push_remote_error_metatable(lua_State *L) {
 
 /* ---- tracebacks of what came from elsewhere ---- */
 
-static void push_tracebacks(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tracebacks_key) == LUA_TTABLE)
-    return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &tracebacks_key);
-}
-
 void ro_push_known_traceback(lua_State *L, int index) {
   index = lua_absindex(L, index);
   if (!lua_istable(L, index)) {
@@ -139,7 +127,7 @@ void ro_push_known_traceback(lua_State *L, int index) {
     lua_pushliteral(L, "traceback");
     lua_rawget(L, index);
   } else {
-    push_tracebacks(L);
+    ro_push_kept_table(L, &tracebacks_key, "k");
     lua_pushvalue(L, index);
     lua_rawget(L, -2);
     lua_remove(L, -2);
@@ -152,7 +140,7 @@ void ro_push_known_traceback(lua_State *L, int index) {
 
 void ro_keep_traceback(lua_State *L, int index) {
   index = lua_absindex(L, index);
-  push_tracebacks(L);
+  ro_push_kept_table(L, &tracebacks_key, "k");
   lua_pushvalue(L, index);
   lua_pushvalue(L, -3);
   lua_rawset(L, -3);

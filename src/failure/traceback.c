@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/registry.h"
 #include "failure/failure.h"
 
 /* Frames shown at each end of a stack that is deeper than both together. */
@@ -17,23 +18,10 @@
 /* Registry: function -> the name it shows, or false when it doesn't show; keys are weak. */
 static const char names_key;
 
-static void push_names(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key) == LUA_TTABLE)
-    return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
-}
-
 void ro_traceback_name(lua_State *L, int index, const char *name) {
   index = lua_absindex(L, index);
   luaL_checkstack(L, 6, NULL);
-  push_names(L);
+  ro_push_kept_table(L, &names_key, "k");
   lua_pushvalue(L, index);
   if (name == NULL)
     lua_pushboolean(L, 0);
@@ -43,8 +31,7 @@ void ro_traceback_name(lua_State *L, int index, const char *name) {
   lua_pop(L, 1);
 }
 
-/* How many frames `from` has. */
-static int count_levels(lua_State *from) {
+int ro_stack_depth(lua_State *from) {
   lua_Debug ar;
   int low = 0, high = 1;
   while (lua_getstack(from, high, &ar)) {
@@ -171,8 +158,8 @@ static void join_list(lua_State *L) {
 }
 
 void ro_push_traceback(lua_State *L, lua_State *from, int level) {
-  int end = count_levels(from), names;
-  push_names(L);
+  int end = ro_stack_depth(from), names;
+  ro_push_kept_table(L, &names_key, "k");
   names = lua_gettop(L);
   lua_newtable(L);
   lua_pushliteral(L, "stack traceback:");

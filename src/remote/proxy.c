@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/registry.h"
 #include "codec/codec.h"
 #include "process/values.h"
 #include "remote/chain.h"
@@ -20,27 +21,14 @@
 /* Two tables with weak values: userdata by the address and by the id of their proxies. */
 static const char by_address_key = 0, by_id_key = 0;
 
-static void push_weak_table(lua_State *L, const void *key) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE)
-    return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 void ro_push_proxy(lua_State *L, const ro_Proxy *proxy) {
-  push_weak_table(L, &by_address_key);
+  ro_push_kept_table(L, &by_address_key, "v");
   lua_rawgetp(L, -1, proxy);
   lua_remove(L, -2);
 }
 
 ro_Proxy *ro_push_proxy_by_id(lua_State *L, uint64_t id) {
-  push_weak_table(L, &by_id_key);
+  ro_push_kept_table(L, &by_id_key, "v");
   lua_rawgeti(L, -1, (lua_Integer)id);
   lua_remove(L, -2);
   if (lua_isnil(L, -1)) {
@@ -115,10 +103,10 @@ static ro_Proxy *new_proxy(lua_State *L, int object) {
 }
 
 static void remember(lua_State *L, const ro_Proxy *proxy) {
-  push_weak_table(L, &by_address_key);
+  ro_push_kept_table(L, &by_address_key, "v");
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, proxy);
-  push_weak_table(L, &by_id_key);
+  ro_push_kept_table(L, &by_id_key, "v");
   lua_pushvalue(L, -3);
   lua_rawseti(L, -2, (lua_Integer)proxy->id);
   lua_pop(L, 2);
@@ -164,7 +152,7 @@ static int proxy_new(lua_State *L) {
 
 /* end_listeners(): for the end of a process that closes no state. */
 static int end_listeners(lua_State *L) {
-  push_weak_table(L, &by_address_key);
+  ro_push_kept_table(L, &by_address_key, "v");
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const ro_Proxy *proxy = lua_touserdata(L, -1);
     if (proxy->listener != NULL)

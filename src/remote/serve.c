@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "base/limits.h"
+#include "base/registry.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
 #include "remote/chain.h"
@@ -15,12 +16,7 @@
 
 /* Pushes the table of the request's client, made at its first need. [-0, +1, m] */
 static void push_handles(lua_State *L, ro_Service *s) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, s->hub) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, s->hub);
-  }
+  ro_push_kept_table(L, s->hub, NULL);
   if (lua_rawgeti(L, -1, (lua_Integer)s->request->client) != LUA_TTABLE) {
     lua_pop(L, 1);
     lua_newtable(L);
