@@ -232,13 +232,11 @@ static void queue_releases(ro_Client *client, ro_Buffer *frame) {
 /* Waits for the answer; returns 0, or -1 with the error that interrupts the wait on the stack. */
 static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline, size_t limit) {
   ro_Client *client = &proxy->client;
-  for (;;) {
+  ro_link_flush(&client->link); /* the answer can't be there before that */
+  while (!pending->settled) {
     struct pollfd fds[3];
     nfds_t count = 2;
     int n;
-    pump(proxy, pending, limit);
-    if (pending->settled)
-      return 0;
     fds[0] = (struct pollfd){.fd = client->link.in, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = proxy->door.life, .events = POLLIN};
     if (ro_link_pending(&client->link) > 0)
@@ -246,20 +244,14 @@ static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t dea
     n = ro_wait_poll_try(L, fds, count, deadline);
     if (n < 0)
       return -1;
-    if (pending->settled)
-      return 0;
-    if (fds[1].revents != 0) {
-      /* the process has died: what it had answered is still to be read */
+    if (!pending->settled)
       pump(proxy, pending, limit);
-      if (!pending->settled)
-        lose(proxy, RO_CUT_OFF);
-      return 0;
-    }
-    if (n == 0 && deadline != RO_NEVER && ro_now() >= deadline) {
+    if (!pending->settled && fds[1].revents != 0)
+      lose(proxy, RO_CUT_OFF); /* the process has died, and what it had answered has been read */
+    if (!pending->settled && n == 0 && deadline != RO_NEVER && ro_now() >= deadline)
       settle(pending, RO_TOO_LATE, is_sent(client, pending));
-      return 0;
-    }
   }
+  return 0;
 }
 
 static void unlink_pending(ro_Client *client, const ro_Pending *pending) {
