@@ -196,7 +196,7 @@ static int hook_changed(const Wait *w) {
 static int wait_blocking(const Wait *w, int64_t deadline) {
   sigset_t all, before;
   int ready = -1, e = EINTR;
-  if (w->L == NULL)
+  if (w->L == NULL || deadline <= ro_now()) /* nobody to tell, or only a look */
     return poll_until(w->fds, w->count, deadline, NULL);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
