@@ -107,6 +107,7 @@ describe("patch_blocking", function()
         same("more", during(unistd.read, r, 10))
         writer:join()
         same("0", poll.poll({}, 0))
+        same("", unistd.read(r, 0)) -- reads nothing, and waits for nothing
         same("nil|Bad file descriptor|9", unistd.read(999, 1))
         assert(not pcall(unistd.read, "x", 1) and not pcall(poll.poll, 1) and not pcall(poll.rpoll, "x", 0))
         local fcntl = require "posix.fcntl"

@@ -174,7 +174,16 @@ local function reader(label)
   end
 end
 
-posix["posix.unistd"].read = reader ""
+posix["posix.unistd"].read = function(original)
+  local read = reader ""(original)
+  return function(fd, ...)
+    if ... == 0 then
+      return original(fd, ...) -- of nothing there is always enough
+    end
+    return read(fd, ...)
+  end
+end
+
 posix["posix.sys.socket"] = { accept = reader "accept: ", recv = reader "", recvfrom = reader "" }
 
 posix["posix.sys.msg"] = {
