@@ -59,11 +59,13 @@ describe("README", function()
     end
   end)
 
-  it("links to files that are there", function()
-    local links = markdown.local_links "README.md"
-    assert.is_true(#links > 0)
-    for _, link in ipairs(links) do
-      assert.is_truthy(exists(link), link)
+  it("links to files that are there, and so do the documents", function()
+    for file, folder in pairs { ["README.md"] = "", ["docs/guarantees.md"] = "docs/" } do
+      local links = markdown.local_links(file)
+      assert.is_true(#links > 0)
+      for _, link in ipairs(links) do
+        assert.is_truthy(exists(folder .. link), link)
+      end
     end
   end)
 end)
