@@ -960,3 +960,53 @@ describe("the life of processes", function()
     os.remove(name)
   end)
 end)
+
+describe("what only the child knows", function()
+  --- Defines a class in the process that calls it.
+  local function own_class()
+    local class = { __name = "spec.OwnClass", __tostring = function(self) return "problem " .. self.code end }
+    return remoteobj.register(class)
+  end
+
+  it("makes a result an error of join, which stays the process's", function()
+    local p = started(function() return setmetatable({}, own_class()) end)
+    local ok, err = pcall(p.join, p)
+    assert.is_false(ok)
+    assert.are.equal("Protocol", err.kind)
+    assert.is_truthy(tostring(err):find("spec.OwnClass", 1, true))
+    assert.is_nil(p.result)
+    assert.is_false(pcall(p.raise_any, p))
+  end)
+
+  it("leaves of an error its text, traceback and process", function()
+    local p = started(function() error(setmetatable({ code = 7 }, own_class())) end)
+    local ok, err = pcall(p.join, p)
+    assert.is_false(ok)
+    assert.are.equal(remoteobj.RemoteError, getmetatable(err))
+    assert.are.equal("problem 7", err.message)
+    assert.are.equal(p.pid, err.pid)
+    assert.is_truthy(remoteobj.traceback(err):find("process_spec", 1, true))
+  end)
+end)
+
+describe("processes that share an Except", function()
+  it("raise each its own error", function()
+    local exc = remoteobj.Except()
+    local first = started { function() error { 1 } end, exc_ = exc }
+    local second = started { function() error { 2 } end, exc_ = exc }
+    for i, p in ipairs { first, second } do
+      assert.are.equal(i, select(2, pcall(p.join, p))[1])
+    end
+    for i, p in ipairs { first, second } do
+      assert.are.equal(i, select(2, pcall(p.raise_any, p))[1])
+    end
+  end)
+
+  it("have their errors recorded once, also where join is called in a context", function()
+    local exc = remoteobj.Except()
+    local p = started { function() exc "inner"(error, { code = 1 }) end, exc_ = exc }
+    exc { raises = false } (function() exc "outer"(p.join, p) end)
+    assert.are.equal(1, #exc)
+    assert.are.equal(1, #exc:group "inner")
+  end)
+end)

@@ -45,6 +45,13 @@ function methods:_take(failure, group, since)
   return native.marks_of(failure)[self]
 end
 
+--- Notes that an error about to be raised is in the book already, if the book keeps such accounts.
+function methods:_mark(value)
+  if self._options.catch_once and (type(value) == "table" or type(value) == "userdata") then
+    self._marks[value] = tick()
+  end
+end
+
 --- Takes in an error value that came another way.
 function methods:_insert(value, group, time, id)
   insert(self, { value = value, group = group, time = time, id = id })

@@ -64,6 +64,22 @@ function methods:_arrived(failed, body, time, id)
   end
 end
 
+--- Makes values of the results that have come. One that this process can't understand is its error.
+local function unpack_results(self)
+  if self._outcome ~= "returned" or not self._sends or self._results then
+    return
+  end
+  local results = pack(pcall(self._outcome_body.values, self._outcome_body))
+  self._outcome_body = nil
+  if results[1] then
+    self._results = pack(unpack(results, 2, results.n))
+  else
+    self._results = { n = 0 }
+    self._error = { value = results[2] }
+    self._exc:_record(native.failure_with(results[2], nil), results[2], self.group)
+  end
+end
+
 --- An error of the library about the way in which the process has ended.
 local function died(self, code)
   local pid, how, signal = self._child:pid(), "has ended, but another part of the program has taken its status", nil
@@ -95,6 +111,7 @@ local function settle(self, code)
   else
     self._exitcode = code
   end
+  unpack_results(self)
   if not self._error and (not code or code < 0 and not self._sent[-code]) then
     local value = died(self, code)
     self._error = { value = value }
@@ -175,9 +192,15 @@ local function announce(self)
   end
 end
 
+--- The contexts of its own book around the call know the error already.
+local function raise_own(self)
+  self._exc:_mark(self._error.value)
+  error(self._error.value, 0)
+end
+
 local function raise_outcome(self)
   if self._raises and self._error then
-    error(self._error.value, 0)
+    raise_own(self)
   end
 end
 
@@ -215,23 +238,23 @@ function methods:kill()
   return send_signal(self, SIGKILL)
 end
 
---- Raises the last error in `exc`, or the last of a group.
+--- Raises the error that has ended the process, else the last in `exc`; or the last of a group.
 function methods:raise_any(...)
   refresh(self)
+  if select("#", ...) == 0 and self._error then
+    raise_own(self)
+  end
   return self._exc:raise_any(...)
 end
 
 --- All that the function has returned; nothing until then.
 function methods:results()
   refresh(self)
-  if self._outcome ~= "returned" or not self._sends then
-    return
+  unpack_results(self)
+  local results = self._results
+  if results then
+    return unpack(results, 1, results.n)
   end
-  if not self._results then
-    self._results = pack(self._outcome_body:values())
-    self._outcome_body = nil
-  end
-  return unpack(self._results, 1, self._results.n)
 end
 
 --- What comes after the last value: the error, if there is one. A stream that the child has not

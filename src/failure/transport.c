@@ -1,6 +1,7 @@
 /*
-** Failures as bytes. One session of six values: whether the error value itself travels, the
-** value (else nil), the message, the traceback or nil, the id of the process, its name.
+** Failures as bytes. One session of six values: whether the error value itself travels, its
+** bytes (else nil), the message, the traceback or nil, the id of the process, its name. The
+** value has a session of its own: where it can't be understood the rest still can.
 */
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/atfork.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "failure/failure.h"
 
 /* Where things lie while a failure is encoded; `error` is the error value. */
@@ -20,19 +22,31 @@ static void encode_integer(lua_State *L, ro_Encoder *e, lua_Integer value) {
   lua_pop(L, 1);
 }
 
+/* Pushes the bytes of the error value as a string. [-0, +1, v] */
+static void push_value_bytes(lua_State *L, const ro_EncodeRules *rules) {
+  ro_Buffer *bytes = ro_scratch_open(L);
+  int scratch = lua_gettop(L);
+  ro_Encoder *e = ro_encoder_open(L, bytes, rules);
+  ro_encode(e, ERROR, 0);
+  ro_encoder_finish(e);
+  lua_pushlstring(L, bytes->data, bytes->size);
+  ro_scratch_close(L, scratch);
+  lua_replace(L, scratch);
+  lua_settop(L, scratch);
+}
+
 /* Encodes what is at the slots above, protected by its caller. */
 static int encode(lua_State *L) {
   ro_EncodeRules rules = *(const ro_EncodeRules *)lua_touserdata(L, RULES);
-  int with_value = lua_toboolean(L, WITH_VALUE);
   ro_Encoder *e;
   rules.label = "error";
+  if (lua_toboolean(L, WITH_VALUE))
+    push_value_bytes(L, &rules);
+  else
+    lua_pushnil(L);
   e = ro_encoder_open(L, lua_touserdata(L, OUT), &rules);
   ro_encode(e, WITH_VALUE, 0);
-  if (!with_value)
-    lua_pushnil(L);
-  else
-    lua_pushvalue(L, ERROR);
-  ro_encode(e, -1, 0);
+  ro_encode(e, WITH_VALUE + 1, 0);
   ro_encode(e, MESSAGE, 0);
   ro_encode(e, TRACEBACK, 0);
   encode_integer(L, e, ro_pid());
@@ -114,8 +128,36 @@ static void push_remote_error(lua_State *L, int base) {
   lua_setmetatable(L, -2);
 }
 
+/* Decodes the string that is argument 1 under the rules that are argument 2, protected by its caller. */
+static int decode_value(lua_State *L) {
+  size_t size;
+  const char *data = lua_tolstring(L, 1, &size);
+  ro_Decoder *d = ro_decoder_open(L, data, size, lua_touserdata(L, 2));
+  ro_decode(d);
+  ro_decoder_close(d);
+  return 1;
+}
+
+/*
+** Replaces the bytes of the error value at `sent` by the value; by nil where this process can't
+** understand them. Returns whether it can.
+*/
+static int understand(lua_State *L, int sent, const ro_DecodeRules *rules) {
+  int understood;
+  lua_pushcfunction(L, decode_value);
+  lua_pushvalue(L, sent);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)rules);
+  understood = lua_pcall(L, 2, 1, 0) == LUA_OK;
+  if (!understood) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+  }
+  lua_replace(L, sent);
+  return understood;
+}
+
 void ro_failure_decode(lua_State *L, const char *data, size_t size, const ro_DecodeRules *rules) {
-  int base;
+  int base, whole;
   ro_Decoder *d;
   luaL_checkstack(L, 20, NULL);
   d = ro_decoder_open(L, data, size, rules);
@@ -124,7 +166,9 @@ void ro_failure_decode(lua_State *L, const char *data, size_t size, const ro_Dec
     ro_decode(d);
   if (ro_decoder_more(d) || !lua_isboolean(L, base + WHOLE) || lua_type(L, base + TEXT) != LUA_TSTRING)
     ro_raise(L, RO_PROTOCOL, "an error from another process is malformed");
-  if (lua_toboolean(L, base + WHOLE) && lua_istable(L, base + SENT)) {
+  ro_decoder_close(d);
+  whole = lua_toboolean(L, base + WHOLE) && lua_isstring(L, base + SENT) && understand(L, base + SENT, rules);
+  if (whole && lua_istable(L, base + SENT)) {
     lua_pushvalue(L, base + TRACE);
     if (lua_isstring(L, -1))
       ro_keep_traceback(L, base + SENT);
