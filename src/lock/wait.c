@@ -113,15 +113,35 @@ static int check_closing(lua_State *L, ro_Lock *lock) {
   return ro_hook_closing(lock) ? fail(L, RO_CLOSING, 0) : 0;
 }
 
-/* Lets the hooks run that are set, and with them what signal handlers have asked for. As ro_wait_try. */
+/*
+** Lets the hook of `hooked` run, if it has one, by calling a function that does nothing. As
+** ro_wait_try, with the error on L.
+*/
+static int run_hook(lua_State *L, lua_State *hooked) {
+  if (lua_gethookmask(hooked) == 0 || !lua_checkstack(hooked, 2))
+    return 0;
+  if (lua_rawgetp(hooked, LUA_REGISTRYINDEX, &nothing_key) != LUA_TFUNCTION) {
+    lua_pop(hooked, 1);
+    return 0;
+  }
+  if (lua_pcall(hooked, 0, 0, 0) == LUA_OK)
+    return 0;
+  if (hooked != L)
+    lua_xmove(hooked, L, 1);
+  return RO_WAIT_FAILED;
+}
+
+/*
+** Lets the hooks run that are set, and with them what signal handlers have asked for. Those of lua.c
+** and luaposix hook the main coroutine, also while the program waits in another. As ro_wait_try.
+*/
 static int after_signal(lua_State *L, ro_Lock *lock) {
   int r = check_closing(L, lock);
-  if (r != 0 || lua_gethookmask(L) == 0)
-    return r;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &nothing_key) == LUA_TFUNCTION)
-    return lua_pcall(L, 0, 0, 0) == LUA_OK ? 0 : RO_WAIT_FAILED;
-  lua_pop(L, 1);
-  return 0;
+  if (r == 0)
+    r = run_hook(L, L);
+  if (r == 0 && lock->main != L && ro_wait_self(lock) == &lock->program)
+    r = run_hook(L, lock->main);
+  return r;
 }
 
 void ro_wait_interrupted(lua_State *L) {
@@ -158,8 +178,9 @@ static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline, const 
 typedef struct Wait {
   struct pollfd *fds;
   nfds_t count;
-  lua_State *L;     /* of the program, whose hook signal handlers change; NULL in library threads */
-  ro_UserHook hook; /* that of L when it was looked at last */
+  /* coroutines of the program whose hooks signal handlers change: the one that waits and the main one; or NULL */
+  lua_State *hooked[2];
+  ro_UserHook hooks[2]; /* theirs when they were looked at last */
 } Wait;
 
 static ro_UserHook hook_of(lua_State *L) {
@@ -167,26 +188,40 @@ static ro_UserHook hook_of(lua_State *L) {
   return hook;
 }
 
-/*
-** Remembers the program's hook before it waits. One for the very next instruction is what signal
-** handlers set: it runs now. As ro_wait_try.
-*/
+/* Looks at the hooks; returns whether one is for the very next instruction, as signal handlers set it. */
+static int look_at_hooks(ro_Lock *lock, Wait *w) {
+  int due = 0;
+  for (int i = 0; i < 2; i++) {
+    if (w->hooked[i] == NULL)
+      continue;
+    ro_hook_uncover(lock, w->hooked[i]);
+    w->hooks[i] = hook_of(w->hooked[i]);
+    due |= (w->hooks[i].mask & LUA_MASKCOUNT) && w->hooks[i].count == 1;
+  }
+  return due;
+}
+
+/* Remembers the program's hooks before it waits, and lets those run that are due. As ro_wait_try. */
 static int watch_hook(lua_State *L, ro_Lock *lock, Wait *w) {
-  w->L = ro_wait_self(lock) == &lock->program ? L : NULL;
-  for (int i = 0; i < 2 && w->L != NULL; i++) { /* not for ever: it may be one that stays */
-    ro_hook_uncover(lock, L);
-    w->hook = hook_of(L);
-    if (!(w->hook.mask & LUA_MASKCOUNT) || w->hook.count != 1)
-      break;
+  int is_program = ro_wait_self(lock) == &lock->program;
+  w->hooked[0] = is_program ? L : NULL;
+  w->hooked[1] = is_program && lock->main != L ? lock->main : NULL;
+  for (int i = 0; i < 2 && look_at_hooks(lock, w); i++) /* not for ever: it may be one that stays */
     if (after_signal(L, lock) != 0)
       return RO_WAIT_FAILED;
-  }
   return 0;
 }
 
 static int hook_changed(const Wait *w) {
-  ro_UserHook now = hook_of(w->L);
-  return now.hook != w->hook.hook || now.mask != w->hook.mask || now.count != w->hook.count;
+  for (int i = 0; i < 2; i++) {
+    ro_UserHook now;
+    if (w->hooked[i] == NULL)
+      continue;
+    now = hook_of(w->hooked[i]);
+    if (now.hook != w->hooks[i].hook || now.mask != w->hooks[i].mask || now.count != w->hooks[i].count)
+      return 1;
+  }
+  return 0;
 }
 
 /*
@@ -196,7 +231,7 @@ static int hook_changed(const Wait *w) {
 static int wait_blocking(const Wait *w, int64_t deadline) {
   sigset_t all, before;
   int ready = -1, e = EINTR;
-  if (w->L == NULL || deadline <= ro_now()) /* nobody to tell, or only a look */
+  if (w->hooked[0] == NULL || deadline <= ro_now()) /* nobody to tell, or only a look */
     return poll_until(w->fds, w->count, deadline, NULL);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -12,7 +12,7 @@
 #include "remote/cursor.h"
 #include "remote/execute.h"
 
-/* ---- handles: what clients have a right to, by connection; the registry has them under the hub's address ---- */
+/* ---- handles: what clients have a right to, by connection; kept in the registry under the hub ---- */
 
 /* Pushes the table of the request's client, made at its first need. [-0, +1, m] */
 static void push_handles(lua_State *L, ro_Service *s) {
