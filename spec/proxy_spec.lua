@@ -585,6 +585,8 @@ describe("a proxy", function()
     assert.equal("<Remote " .. shown .. " : (?)>", tostring(proxy))
     assert.equal("<Remote " .. shown .. " : (?.sub.name)>", tostring(proxy.sub.name))
     assert.equal("<Remote " .. shown .. " : (?[1][2.5][true])>", tostring(proxy[1][2.5][true]))
+    assert.equal("<Remote " .. shown .. " : (?[math.huge][0.30000000000000004])>",
+      tostring(proxy[math.huge][0.1 + 0.2]))
     assert.equal("<Remote " .. shown .. ' : (?["two words"]["end"])>', tostring(proxy["two words"]["end"]))
     assert.equal("<Remote " .. shown .. " : (?.super.f)>", tostring(proxy.super.f))
     local eager = remoteobj.Proxy(object, { eager_proxy = true })

@@ -1,7 +1,9 @@
 #include "remote/text.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -57,6 +59,24 @@ static void add_quoted(luaL_Buffer *b, const char *s, size_t size) {
   luaL_addchar(b, '"');
 }
 
+/* Pushes the float at `index` so that it reads as the same number. [-0, +1, e] */
+static void push_float(lua_State *L, int index) {
+  lua_Number value = lua_tonumber(L, index);
+  char text[48];
+  if (isinf(value)) {
+    lua_pushstring(L, value > 0 ? "math.huge" : "-math.huge");
+  } else if (isnan(value)) {
+    lua_pushliteral(L, "0/0");
+  } else {
+    luaL_tolstring(L, index, NULL);
+    if (strtod(lua_tostring(L, -1), NULL) == value)
+      return;
+    lua_pop(L, 1);
+    snprintf(text, sizeof text, "%.17g", value);
+    lua_pushstring(L, text);
+  }
+}
+
 /* Pushes the value at `index` as one would write it. [-0, +1, e] */
 static void push_literal(lua_State *L, int index) {
   index = lua_absindex(L, index);
@@ -69,6 +89,8 @@ static void push_literal(lua_State *L, int index) {
     luaL_pushresult(&b);
   } else if (ro_test_view(L, index) != NULL) {
     ro_push_chain_text(L, index);
+  } else if (lua_type(L, index) == LUA_TNUMBER && !lua_isinteger(L, index)) {
+    push_float(L, index);
   } else {
     luaL_tolstring(L, index, NULL);
   }
