@@ -2,6 +2,7 @@ local helper = require "spec.support.lock_helper"
 
 local has_posix = pcall(require, "posix.unistd")
 local has_socket = pcall(require, "socket.core")
+local has_unix = pcall(require, "socket.unix")
 
 -- A thread that only runs while the program waits inside the library, and what the scripts check with it: `during`
 -- calls a function and says whether the thread ran meanwhile.
@@ -215,6 +216,29 @@ describe("patch_blocking", function()
     end)
   end
 
+  if has_posix then
+    it("lets them run in posix.poll, the module that can be called, loaded before or after", function()
+      local before, after = "local P = require 'posix' patch_blocking()", "patch_blocking() local P = require 'posix'"
+      for _, order in ipairs { before, after } do
+        ok(order .. [[
+          patch_blocking()
+          assert(type(P.poll) == "table" and P.poll == require "posix.poll")
+          local r, w = P.pipe()
+          local fds = {[r] = {events = {IN = true}}}
+          same("0", during(P.poll, fds, 50))
+          same("0", during(P.poll.poll, fds, 50))
+          same("0", during(P.rpoll, r, 50))
+          local writer = T.start(function() T.sleep(0.1) P.write(w, "x") end, {preempt = false})
+          same("1", during(P.poll, fds))
+          assert(fds[r].revents.IN == true)
+          writer:join()
+          same("1", P.poll(fds, 0))
+          print "ok"
+        ]])
+      end
+    end)
+  end
+
   if has_socket then
     it("lets requests run in LuaSocket, loaded before or after", function()
       local before, after = "local S = require 'socket' patch_blocking()", "patch_blocking() local S = require 'socket'"
@@ -264,6 +288,85 @@ describe("patch_blocking", function()
           print "ok"
         ]])
       end
+    end)
+  end
+
+  if has_unix then
+    local unix = [[
+      local path = os.tmpname()
+      local function later(f) return T.start(function() T.sleep(0.1) f() end, {preempt = false}) end
+      local function listening()
+        os.remove(path)
+        local server = U.stream()
+        assert(server:bind(path))
+        assert(server:listen())
+        return server
+      end
+      local function connected()
+        local client = U()
+        assert(client:connect(path))
+        return client
+      end
+    ]]
+
+    it("lets requests run in LuaSocket's unix stream sockets, loaded before or after", function()
+      local before, after = "local U = require 'socket.unix' patch_blocking()",
+        "patch_blocking() local U = require 'socket.unix'"
+      for _, order in ipairs { before, after } do
+        ok(order .. unix .. [[
+          patch_blocking()
+          local server, client = listening(), nil
+          local t = later(function() client = connected() end)
+          local peer = assert(during(server.accept, server))
+          t:join()
+          t = later(function() client:send "first\nsecond line\n12345tail" end)
+          same("first", (during(peer.receive, peer)))
+          t:join()
+          same("second line", (peer:receive "*l"))
+          same("pre123", (peer:receive(6, "pre")))
+          t = later(function() client:send "rest" client:close() end)
+          same("45tailrest", (during(peer.receive, peer, "*a")))
+          t:join()
+          same("nil|closed|", peer:receive(1))
+          server:settimeout(0.05)
+          same("nil|timeout", during(server.accept, server))
+          same("nil|timeout", during(server.accept, server)) -- the timeout is as it was
+          server:settimeout(0)
+          same("nil|timeout", server:accept())
+          server:settimeout(nil)
+          server:settimeout(0.05, "t")
+          same("nil|timeout", during(server.accept, server))
+          server:settimeout(nil, "t")
+          t = later(function() client = connected() end)
+          peer = assert(during(server.accept, server))
+          t:join()
+          client:send "part"
+          peer:settimeout(0.05)
+          same("nil|timeout|part", during(peer.receive, peer, 10))
+          assert(not pcall(peer.accept, peer) and not pcall(server.receive, server))
+          assert(not pcall(peer.receive, peer, "nonsense"))
+          assert(server.gettimeout == nil)
+          os.remove(path)
+          print "ok"
+        ]])
+      end
+    end)
+
+    it("heeds the timeouts of such sockets from before", function()
+      ok("local U = require 'socket.unix'" .. unix .. [[
+        local server = listening()
+        local client = connected()
+        local peer = server:accept()
+        server:settimeout(0)
+        peer:settimeout(0.05)
+        client:settimeout(0.05, "t")
+        patch_blocking()
+        same("nil|timeout", server:accept())
+        same("nil|timeout|", during(peer.receive, peer))
+        same("nil|timeout|", during(client.receive, client))
+        os.remove(path)
+        print "ok"
+      ]])
     end)
   end
 end)

@@ -248,6 +248,13 @@ local function new_select(socket_select)
   end
 end
 
+local stream_gettimeout -- gettimeout for unix stream sockets, once it is found that they need one
+
+-- The two timeouts of `object`, in seconds: of each wait, and of an operation in total. Negative for none.
+local function timeouts(object)
+  return (object.gettimeout or stream_gettimeout)(object)
+end
+
 -- Calls `original` so that it does not wait; its results, packed.
 local function at_once(original, object, block, ...)
   object:settimeout(0)
@@ -279,7 +286,7 @@ end
 -- receive of stream sockets, which goes on with what has come so far.
 local function new_receive(receive)
   return function(object, pattern, prefix, ...)
-    local block, total = object:gettimeout()
+    local block, total = timeouts(object)
     if block == 0 or total == 0 then
       return receive(object, pattern, prefix, ...)
     end
@@ -298,7 +305,7 @@ end
 -- accept, and the receiving functions of datagram sockets: nothing has come when they time out.
 local function new_whole(original)
   return function(object, ...)
-    local block, total = object:gettimeout()
+    local block, total = timeouts(object)
     if block == 0 or total == 0 then
       return original(object, ...)
     end
@@ -345,16 +352,53 @@ local function replace_all(container, makers, module)
   end
 end
 
--- The methods of LuaSocket's objects: its classes are metatables in the registry.
+-- The metatable and the methods of a class of LuaSocket's, nil if it is not there: classes are in the registry.
+local function class_of(name)
+  local metatable = rawget(debug.getregistry(), name)
+  local methods = type(metatable) == "table" and rawget(metatable, "__index")
+  if type(methods) == "table" then
+    return metatable, methods
+  end
+end
+
 local function patch_methods()
-  local registry = debug.getregistry()
   for class, makers in pairs(socket_methods) do
-    local metatable = rawget(registry, class)
-    local methods = type(metatable) == "table" and rawget(metatable, "__index")
-    if type(methods) == "table" and methods.gettimeout then
+    local _, methods = class_of(class)
+    if methods and (methods.gettimeout or stream_gettimeout) then
       replace_all(methods, makers)
     end
   end
+end
+
+-- LuaSocket (up to 3.1 at least) gives unix stream sockets no gettimeout, but unix datagram sockets, which are the
+-- same C structure, have one. It takes what belongs to their group; so the streams join that. Remembering what
+-- settimeout was given would not do: sockets may be older than the patches. A trial on a new socket tells whether
+-- the method reads what was set; if not, the streams stay as they are.
+local function find_stream_gettimeout(module)
+  local _, datagram = class_of "unixdgram{unconnected}"
+  local gettimeout = datagram and datagram.gettimeout
+  local master, stream = class_of "unixstream{master}"
+  if stream_gettimeout or not gettimeout or not master or stream.gettimeout then
+    return
+  end
+  local socket = module.stream and module.stream()
+  if not socket then
+    return
+  end
+  local group = "unixdgram{any}"
+  rawset(master, group, true)
+  socket:settimeout(1.5)
+  socket:settimeout(2.5, "t")
+  local fine, block, total = pcall(gettimeout, socket)
+  socket:close()
+  if not fine or block ~= 1.5 or total ~= 2.5 then
+    rawset(master, group, nil)
+    return
+  end
+  for _, class in ipairs { "unixstream{client}", "unixstream{server}" } do
+    rawset(class_of(class), group, true)
+  end
+  stream_gettimeout = gettimeout
 end
 
 local patches = {}
@@ -374,7 +418,11 @@ patches["socket.core"] = function(module)
   })
   patch_methods()
 end
-for _, name in ipairs { "socket.unix", "socket.unixstream", "socket.unixdgram" } do
+patches["socket.unix"] = function(module)
+  find_stream_gettimeout(module)
+  patch_methods()
+end
+for _, name in ipairs { "socket.unixstream", "socket.unixdgram" } do -- of their own in some releases
   patches[name] = patch_methods
 end
 
@@ -387,7 +435,8 @@ local function patch_copies(container)
   end
 end
 
--- Functions written in Lua may have taken an original as an upvalue, or have an environment that holds it.
+-- Functions written in Lua may have taken an original as an upvalue, or have an environment or another table that
+-- holds it.
 local function patch_upvalues(func)
   for i = 1, 255 do
     local name, value = debug.getupvalue(func, i)
@@ -395,9 +444,20 @@ local function patch_upvalues(func)
       return
     elseif type(value) == "function" and replaced[value] then
       debug.setupvalue(func, i, replaced[value])
-    elseif name == "_ENV" and type(value) == "table" and value ~= _G then
+    elseif type(value) == "table" and value ~= _G then
       patch_copies(value)
     end
+  end
+end
+
+-- `value` may be a function, or a table that can be called like one, as posix.poll is.
+local function patch_callable(value)
+  if type(value) == "table" then
+    local metatable = debug.getmetatable(value)
+    value = metatable and rawget(metatable, "__call")
+  end
+  if type(value) == "function" and not is_ours[value] then
+    patch_upvalues(value)
   end
 end
 
@@ -406,10 +466,9 @@ local function patch_users()
     if type(module) == "table" and module ~= _G then
       patch_copies(module)
       if type(name) == "string" and (name:match "^posix" or name:match "^socket") then
+        patch_callable(module)
         for _, value in next, module do
-          if type(value) == "function" and not is_ours[value] then
-            patch_upvalues(value)
-          end
+          patch_callable(value)
         end
       end
     end
