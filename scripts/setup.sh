@@ -147,6 +147,15 @@ from_distribution() {
   apt install --no-install-recommends "$@"
 }
 
+# Where this machine gets Debian's packages from.
+mirror() {
+  cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+    sed -n -e 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' \
+      -e 's/^deb[[:space:]]*\[[^]]*\][[:space:]]*\([^[:space:]]*\).*/\1/p' \
+      -e 's/^deb[[:space:]]*\([^[[:space:]][^[:space:]]*\).*/\1/p' |
+    grep '/debian/*$' | head -n 1
+}
+
 # apt with lists of its own, that know Debian 13's packages alone.
 trixie() {
   quietly apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$scratch/sources" \
@@ -158,11 +167,13 @@ from_trixie() {
   package=$(package_of "$1")
   has_command apt-get && grep -qs '^ID=debian' /etc/os-release || return 1
   case $package in lua-*) ;; *) return 1 ;; esac
+  mirror=$(mirror)
+  [ -n "$mirror" ] || return 1
   say "$package of this distribution has no modules for Lua 5.4; fetching Debian 13's"
   if [ ! -d "$scratch/sources" ]; then
     mkdir -p "$scratch/sources" "$scratch/lists/partial"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-      "http://deb.debian.org/debian trixie main" >"$scratch/sources/trixie.list"
+      "$mirror trixie main" >"$scratch/sources/trixie.list"
     trixie update || return 1
   fi
   (cd "$scratch" && rm -f ./*.deb && trixie download "$package/trixie") || return 1
