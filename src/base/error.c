@@ -7,10 +7,6 @@
 static const char *const kind_names[] = {"NotListening", "Disconnected", "Timeout",
                                          "ProcessDied",  "Unsendable",   "Protocol"};
 
-const char *ro_error_name(ro_ErrorKind kind) {
-  return kind_names[kind];
-}
-
 static int error_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_getfield(L, 1, "message");

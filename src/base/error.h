@@ -18,9 +18,6 @@ typedef enum ro_ErrorKind {
   RO_PROTOCOL
 } ro_ErrorKind;
 
-/* The name that users see in `kind`: "NotListening" and so on. */
-const char *ro_error_name(ro_ErrorKind kind);
-
 /* Pushes an error whose message is formatted as by lua_pushfstring. [-0, +1, m] */
 void ro_push_error(lua_State *L, ro_ErrorKind kind, const char *format, ...);
 

@@ -75,11 +75,16 @@ void ro_client_release(ro_Proxy *proxy, uint64_t generation, uint64_t handle) {
 
 /* ---- what comes in ---- */
 
-static void damaged(ro_Proxy *proxy, const char *text, size_t size) {
+/* The connection ends for what the first `size` bytes of `text` say. */
+static void fault(ro_Proxy *proxy, const char *text, size_t size) {
   ro_Client *client = &proxy->client;
   snprintf(client->fault, sizeof client->fault, "%.*s",
            (int)(size < sizeof client->fault ? size : sizeof client->fault), text);
   lose(proxy, RO_DAMAGED);
+}
+
+static void damaged(ro_Proxy *proxy, const char *text) {
+  fault(proxy, text, strlen(text));
 }
 
 static ro_Pending *find_pending(ro_Client *client, uint64_t id) {
@@ -100,7 +105,7 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   ro_Pending *pending;
   proxy->counters.bytes_received += (lua_Integer)(RO_FRAME_HEAD + head->size);
   if (head->kind == RO_FRAME_FAULT) {
-    damaged(proxy, link->received.data + link->taken + RO_FRAME_HEAD, (size_t)head->size);
+    fault(proxy, link->received.data + link->taken + RO_FRAME_HEAD, (size_t)head->size);
     return;
   }
   pending = find_pending(client, head->id);
@@ -116,7 +121,7 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   }
   pending->kind = head->kind;
   if (ro_link_take(link, head, pending->payload, &pending->offset) != RO_LINK_OK) {
-    damaged(proxy, "not enough memory for an answer", 31);
+    damaged(proxy, "not enough memory for an answer");
     return;
   }
   proxy->counters.replies++;
@@ -129,9 +134,9 @@ static void dispatch_all(ro_Proxy *proxy, size_t limit) {
   while ((status = ro_link_peek(&proxy->client.link, &head, limit)) == RO_LINK_OK)
     dispatch(proxy, &head);
   if (status == RO_LINK_BAD)
-    damaged(proxy, "bytes that are no frame", 23);
+    damaged(proxy, "bytes that are no frame");
   else if (status == RO_LINK_TOO_LARGE)
-    damaged(proxy, "a frame larger than remoteobj.limits.frame", 42);
+    damaged(proxy, "a frame larger than remoteobj.limits.frame");
 }
 
 /* Moves bytes both ways as far as goes without blocking, until `pending` is settled. */
@@ -147,7 +152,7 @@ static void pump(ro_Proxy *proxy, const ro_Pending *pending, size_t limit) {
   if (status == RO_LINK_CLOSED)
     lose(proxy, RO_CUT_OFF);
   else if (status == RO_LINK_NO_MEMORY)
-    damaged(proxy, "not enough memory for an answer", 31);
+    damaged(proxy, "not enough memory for an answer");
 }
 
 /* ---- making the connection ---- */

@@ -19,12 +19,8 @@ int ro_listens_here(const ro_Proxy *proxy) {
 
 /* ---- no answer ---- */
 
-static int iterates(ro_Operation operation) {
-  return operation == RO_OP_PAIRS || operation == RO_OP_NEXT || operation == RO_OP_IPAIRS;
-}
-
 static int default_applies(const ro_View *view, ro_Operation operation, ro_Outcome outcome) {
-  if (!(view->options.flags & RO_HAS_DEFAULT) || iterates(operation) || outcome == RO_DAMAGED)
+  if (!(view->options.flags & RO_HAS_DEFAULT) || ro_iterates(operation) || outcome == RO_DAMAGED)
     return 0;
   return operation != RO_OP_SET || !(view->options.flags & RO_PROXYS_DEFAULT);
 }

@@ -48,15 +48,16 @@ static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
   ro_Request request;
   ro_Buffer answer;
   ro_Service service = {listener->proxy, &listener->hub, &request, &answer, NULL, NULL};
-  int counts;
+  int counts, expired;
   memset(&request, 0, sizeof request);
   ro_buffer_init(&answer);
   if (!ro_hub_next(&listener->hub, &request, 0))
     return -1;
-  counts = !request.ended && request.head.kind == RO_FRAME_REQUEST && !ro_request_is_expired(&request);
+  expired = ro_request_is_expired(&request);
+  counts = !request.ended && request.head.kind == RO_FRAME_REQUEST && !expired;
   if (counts && refuse)
     ro_refuse(&request, &answer);
-  else if (!ro_request_is_expired(&request))
+  else if (!expired)
     ro_serve(L, &service);
   if (ro_pid() == listener->home) { /* not in a fork that the request has made */
     if (answer.size > 0)

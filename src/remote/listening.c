@@ -61,13 +61,6 @@ static void push_handle(lua_State *L, ro_Proxy *proxy) {
 
 /* ---- starting and stopping ---- */
 
-static int flag_option(lua_State *L, const char *name) {
-  if (!lua_isboolean(L, -1))
-    luaL_argerror(L, 2,
-                  lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
-  return lua_toboolean(L, -1);
-}
-
 static ro_ListenOptions listen_options(lua_State *L) {
   ro_ListenOptions options = {1, 1};
   if (lua_isnoneornil(L, 2))
@@ -76,9 +69,9 @@ static ro_ListenOptions listen_options(lua_State *L) {
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (strcmp(name, "bg") == 0)
-      options.background = flag_option(L, name);
+      options.background = ro_check_flag(L, 2, name);
     else if (strcmp(name, "preempt") == 0)
-      options.preempt = flag_option(L, name);
+      options.preempt = ro_check_flag(L, 2, name);
     else
       luaL_argerror(L, 2, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
   }
@@ -210,10 +203,7 @@ static void read_wait_options(lua_State *L, int index, Wait *wait) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (strcmp(name, "fail") == 0) {
-      if (!lua_isboolean(L, -1))
-        luaL_argerror(L, index,
-                      lua_pushfstring(L, "option 'fail' must be a boolean, not %s", luaL_typename(L, -1)));
-      wait->fails = lua_toboolean(L, -1);
+      wait->fails = ro_check_flag(L, index, name);
     } else if (strcmp(name, "timeout") == 0) {
       if (lua_type(L, -1) != LUA_TNUMBER || isnan(lua_tonumber(L, -1)))
         luaL_argerror(L, index,

@@ -28,6 +28,11 @@ typedef enum ro_Operation {
   RO_OP_IPAIRS    /* begins to iterate over a list: a handle and the first items */
 } ro_Operation;
 
+/* Does the operation begin or continue a loop over a table. */
+static inline int ro_iterates(ro_Operation operation) {
+  return operation == RO_OP_PAIRS || operation == RO_OP_NEXT || operation == RO_OP_IPAIRS;
+}
+
 /* Options that a view carries; the flags say which are set. */
 enum {
   RO_HAS_DEFAULT = 1,       /* in user value RO_VIEW_DEFAULT */
@@ -134,6 +139,9 @@ enum {
 ** (bits of RO_OPTION_*) says which; unknown names and wrong types raise an argument error. [-0, +0, v]
 */
 void ro_merge_options(lua_State *L, int index, int allowed);
+
+/* The boolean on top, which option `name` in argument `argument` has been given; else an error. [-0, +0, v] */
+int ro_check_flag(lua_State *L, int argument, const char *name);
 
 /* Pushes a view like the one at `index`, whose options may then be changed. [-0, +1, m] */
 ro_View *ro_push_copy(lua_State *L, int index);

@@ -22,8 +22,9 @@ struct ro_Seat {
   ro_Request request;
   ro_Buffer answer; /* the frame that goes back */
   int leads;
-  int serves; /* runs a request */
-  int ended;  /* the thread has gone, or is about to; to be joined before the seat is used again */
+  int serves;   /* runs a request */
+  int ended;    /* has no thread, or one that is about to end */
+  int joinable; /* a thread was started and is still to be joined */
 };
 
 static void *seat_main(void *argument);
@@ -38,28 +39,29 @@ static void unlock_roles(ro_Listener *listener) {
 
 /* ---- making seats; roles locked ---- */
 
+static void join_seat(ro_Seat *seat) {
+  if (seat->joinable)
+    pthread_join(seat->native, NULL);
+  seat->joinable = 0;
+}
+
+/* A seat without a thread: one whose thread has ended, or a new one; NULL when neither is to be had. */
 static ro_Seat *vacant_seat(ro_Listener *listener) {
   ro_Seat *seat = listener->seats;
   while (seat != NULL && !seat->ended)
     seat = seat->next;
-  if (seat != NULL) {
-    pthread_join(seat->native, NULL);
+  if (seat != NULL || listener->spare == NULL)
     return seat;
-  }
-  if (listener->spare == NULL || (seat = calloc(1, sizeof *seat)) == NULL)
+  seat = calloc(1, sizeof *seat);
+  if (seat == NULL)
     return NULL;
   seat->listener = listener;
   seat->L = listener->spare;
   seat->ended = 1;
+  seat->next = listener->seats;
+  listener->seats = seat;
   listener->spare = NULL;
   return seat;
-}
-
-static int is_listed(const ro_Listener *listener, const ro_Seat *seat) {
-  const ro_Seat *s = listener->seats;
-  while (s != NULL && s != seat)
-    s = s->next;
-  return s != NULL;
 }
 
 /* Starts a thread that will take the lead when it is free. Returns 0 or an errno. */
@@ -68,21 +70,14 @@ static int start_seat(ro_Listener *listener) {
   int error;
   if (seat == NULL)
     return ENOMEM;
-  seat->ended = 0;
+  join_seat(seat);
   error = ro_thread_start(&seat->native, seat_main, seat);
-  if (error == 0) {
-    if (!is_listed(listener, seat)) {
-      seat->next = listener->seats;
-      listener->seats = seat;
-    }
-    listener->threads++;
-    return 0;
-  }
-  if (!is_listed(listener, seat)) {
-    listener->spare = seat->L;
-    free(seat);
-  }
-  return error;
+  if (error != 0)
+    return error;
+  seat->joinable = 1;
+  seat->ended = 0;
+  listener->threads++;
+  return 0;
 }
 
 /*
@@ -331,7 +326,7 @@ void ro_seats_close(ro_Listener *listener) {
   ro_Seat *seat;
   while ((seat = listener->seats) != NULL) {
     listener->seats = seat->next;
-    pthread_join(seat->native, NULL);
+    join_seat(seat);
     ro_buffer_free(&seat->request.bytes);
     ro_buffer_free(&seat->answer);
     free(seat);

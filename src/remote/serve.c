@@ -62,10 +62,6 @@ typedef struct Iteration {
   lua_Integer number;
 } Iteration;
 
-static int iterates(ro_Operation operation) {
-  return operation == RO_OP_PAIRS || operation == RO_OP_NEXT || operation == RO_OP_IPAIRS;
-}
-
 /*
 ** Runs the operations on the object; leaves the results on top and returns how many: the value
 ** itself before an operation that iterates. [-0, +n, e]
@@ -82,7 +78,7 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Service *s, Iter
     ro_Operation operation;
     ro_machine_keep(&machine, results);
     operation = ro_chain_next(d, &count);
-    if (iterates(operation) && i == length - 1) {
+    if (ro_iterates(operation) && i == length - 1) {
       iteration->operation = operation;
       iteration->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
       lua_settop(L, machine.value);

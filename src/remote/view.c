@@ -184,7 +184,7 @@ static int option_named(const char *name) {
   return 0;
 }
 
-static int boolean_option(lua_State *L, int argument, const char *name) {
+int ro_check_flag(lua_State *L, int argument, const char *name) {
   if (!lua_isboolean(L, -1))
     luaL_argerror(L, argument,
                   lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
@@ -216,13 +216,13 @@ static void apply_option(lua_State *L, int argument, int view, const char *name,
     break;
   case RO_OPTION_PROXY:
     v->options.flags &= ~(RO_CALL_IS_VIEW | RO_CALL_IS_EVALUATED);
-    v->options.flags |= boolean_option(L, argument, name) ? RO_CALL_IS_VIEW : RO_CALL_IS_EVALUATED;
+    v->options.flags |= ro_check_flag(L, argument, name) ? RO_CALL_IS_VIEW : RO_CALL_IS_EVALUATED;
     break;
   case RO_OPTION_EAGER_PROXY:
-    v->proxy->eager_proxy = boolean_option(L, argument, name);
+    v->proxy->eager_proxy = ro_check_flag(L, argument, name);
     break;
   default:
-    v->proxy->fulfill_final = boolean_option(L, argument, name);
+    v->proxy->fulfill_final = ro_check_flag(L, argument, name);
   }
 }
 
