@@ -27,6 +27,7 @@ build = {
         "src/base/buffer.c",
         "src/base/error.c",
         "src/base/limits.c",
+        "src/base/options.c",
         "src/base/registry.c",
         "src/base/scratch.c",
         "src/codec/binding.c",

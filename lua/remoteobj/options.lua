@@ -31,6 +31,18 @@ local checks = {
   end,
 }
 
+--- The names of all options, for errors.
+local function known_names(extra)
+  local list = {}
+  for _, names in ipairs { checks, extra } do
+    for name in pairs(names) do
+      list[#list + 1] = name
+    end
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
 --- Sorts the keys of a table of options: arguments by their position, options by their names.
 local function sort(given, extra)
   local found, last = {}, 0
@@ -42,7 +54,7 @@ local function sort(given, extra)
     else
       local check = extra[key] or checks[key]
       if not check then
-        error(("unknown option '%s'"):format(tostring(key)), 0)
+        error(("unknown option '%s' (there are %s)"):format(tostring(key), known_names(extra)), 0)
       end
       local good, expected = check(value)
       if not good then

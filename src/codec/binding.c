@@ -1,8 +1,7 @@
 /* pack, unpack and register. */
-#include <string.h>
-
 #include <lauxlib.h>
 
+#include "base/options.h"
 #include "codec/encoder.h"
 #include "codec/names.h"
 
@@ -23,18 +22,13 @@ static int pack(lua_State *L) {
 
 /* Reads the options of unpack at `index` into `rules`. */
 static void get_options(lua_State *L, int index, ro_DecodeRules *rules) {
+  static const char *const names[] = {"code", NULL};
   if (lua_isnoneornil(L, index))
     return;
   luaL_checktype(L, index, LUA_TTABLE);
-  lua_pushnil(L);
-  while (lua_next(L, index)) {
-    if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "code") != 0)
-      luaL_argerror(L, index, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
-    if (!lua_isboolean(L, -1))
-      luaL_argerror(L, index,
-                    lua_pushfstring(L, "boolean expected for option 'code', got %s", luaL_typename(L, -1)));
-    rules->code = lua_toboolean(L, -1);
-    lua_pop(L, 1);
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    int option = ro_check_option(L, index, names, RO_ALL_OPTIONS);
+    rules->code = ro_check_flag(L, index, names[option]);
   }
 }
 

@@ -2,12 +2,12 @@
 
 #include <math.h>
 #include <poll.h>
-#include <string.h>
 
 #include <lauxlib.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/options.h"
 #include "remote/listener.h"
 #include "remote/proxy.h"
 
@@ -62,18 +62,14 @@ static void push_handle(lua_State *L, ro_Proxy *proxy) {
 /* ---- starting and stopping ---- */
 
 static ro_ListenOptions listen_options(lua_State *L) {
+  static const char *const names[] = {"bg", "preempt", NULL};
   ro_ListenOptions options = {1, 1};
   if (lua_isnoneornil(L, 2))
     return options;
   luaL_checktype(L, 2, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    if (strcmp(name, "bg") == 0)
-      options.background = ro_check_flag(L, 2, name);
-    else if (strcmp(name, "preempt") == 0)
-      options.preempt = ro_check_flag(L, 2, name);
-    else
-      luaL_argerror(L, 2, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+    int option = ro_check_option(L, 2, names, RO_ALL_OPTIONS);
+    *(option == 0 ? &options.background : &options.preempt) = ro_check_flag(L, 2, names[option]);
   }
   return options;
 }
@@ -200,19 +196,14 @@ typedef struct Wait {
 } Wait;
 
 static void read_wait_options(lua_State *L, int index, Wait *wait) {
+  static const char *const names[] = {"fail", "timeout", NULL};
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    if (strcmp(name, "fail") == 0) {
-      wait->fails = ro_check_flag(L, index, name);
-    } else if (strcmp(name, "timeout") == 0) {
-      if (lua_type(L, -1) != LUA_TNUMBER || isnan(lua_tonumber(L, -1)))
-        luaL_argerror(L, index,
-                      lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s",
-                                      luaL_tolstring(L, -1, NULL)));
-      wait->timeout = lua_tonumber(L, -1);
-      wait->deadline = ro_deadline(wait->timeout);
+    int option = ro_check_option(L, index, names, RO_ALL_OPTIONS);
+    if (option == 0) {
+      wait->fails = ro_check_flag(L, index, names[option]);
     } else {
-      luaL_argerror(L, index, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+      wait->timeout = ro_check_seconds(L, index, names[option]);
+      wait->deadline = ro_deadline(wait->timeout);
     }
   }
 }

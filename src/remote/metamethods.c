@@ -1,7 +1,5 @@
 #include "remote/metamethods.h"
 
-#include <string.h>
-
 #include <lauxlib.h>
 
 #include "remote/evaluate.h"
@@ -15,33 +13,44 @@
 
 typedef enum NameKind {
   NAME_OF_OBJECT,
-  NAME_GET,      /* __ */
-  NAME_RESERVED, /* begins with an underscore */
-  NAME_SUPER,
+  NAME_GET,       /* __ */
+  NAME_SUPER,     /* super */
   NAME_LISTENING, /* listening_ */
+  NAME_RESERVED,  /* any other that begins with an underscore */
   NAME_METHOD     /* a proxy method, or none that exists */
 } NameKind;
 
+/* Adds the names that are no methods to the table of methods on top: their kinds. [-0, +0, m] */
+static void set_words(lua_State *L) {
+  static const struct {
+    const char *name;
+    NameKind kind;
+  } words[] = {{"__", NAME_GET}, {"super", NAME_SUPER}, {"listening_", NAME_LISTENING}};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    lua_pushinteger(L, words[i].kind);
+    lua_setfield(L, -2, words[i].name);
+  }
+}
+
 /* What a key means to the proxy; with NAME_METHOD the method or nil is pushed. [-0, +(0|1), -] */
 static NameKind classify(lua_State *L, int key) {
+  NameKind kind = NAME_OF_OBJECT;
   size_t size;
   const char *name;
   if (lua_type(L, key) != LUA_TSTRING)
     return NAME_OF_OBJECT;
   name = lua_tolstring(L, key, &size);
-  if (size == 0)
-    return NAME_OF_OBJECT;
-  if (name[0] == '_')
-    return strcmp(name, "__") == 0 && size == 2 ? NAME_GET : NAME_RESERVED;
-  if (size == 5 && strcmp(name, "super") == 0)
-    return NAME_SUPER;
-  if (size == 10 && strcmp(name, "listening_") == 0)
-    return NAME_LISTENING;
   lua_pushvalue(L, key);
-  if (lua_rawget(L, METHODS) != LUA_TNIL || name[size - 1] == '_')
+  if (lua_rawget(L, METHODS) == LUA_TFUNCTION)
+    return NAME_METHOD;
+  if (lua_isinteger(L, -1))
+    kind = (NameKind)lua_tointeger(L, -1);
+  else if (name[0] == '_')
+    kind = NAME_RESERVED;
+  else if (size > 0 && name[size - 1] == '_')
     return NAME_METHOD;
   lua_pop(L, 1);
-  return NAME_OF_OBJECT;
+  return kind;
 }
 
 static int view_index(lua_State *L) {
@@ -154,5 +163,6 @@ void ro_set_metamethods(lua_State *L) {
       {"__index", view_index}, {"__newindex", view_newindex}, {NULL, NULL}};
   luaL_setfuncs(L, plain, 0);
   ro_push_methods(L);
+  set_words(L);
   luaL_setfuncs(L, with_methods, 1);
 }

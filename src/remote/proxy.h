@@ -138,10 +138,7 @@ enum {
 ** Merges the options table at `index` into those of the view on top of the stack: `allowed`
 ** (bits of RO_OPTION_*) says which; unknown names and wrong types raise an argument error. [-0, +0, v]
 */
-void ro_merge_options(lua_State *L, int index, int allowed);
-
-/* The boolean on top, which option `name` in argument `argument` has been given; else an error. [-0, +0, v] */
-int ro_check_flag(lua_State *L, int argument, const char *name);
+void ro_merge_options(lua_State *L, int index, unsigned allowed);
 
 /* Pushes a view like the one at `index`, whose options may then be changed. [-0, +1, m] */
 ro_View *ro_push_copy(lua_State *L, int index);

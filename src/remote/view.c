@@ -2,10 +2,9 @@
 
 #include "remote/proxy.h"
 
-#include <math.h>
-#include <string.h>
-
 #include <lauxlib.h>
+
+#include "base/options.h"
 
 /*
 ** Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark
@@ -169,49 +168,22 @@ void ro_pack_operands(lua_State *L, ro_Operation operation, int count) {
 
 /* ---- options ---- */
 
-static int option_named(const char *name) {
-  static const struct {
-    const char *name;
-    int bit;
-  } options[] = {{"default", RO_OPTION_DEFAULT},
-                 {"timeout", RO_OPTION_TIMEOUT},
-                 {"proxy", RO_OPTION_PROXY},
-                 {"eager_proxy", RO_OPTION_EAGER_PROXY},
-                 {"fulfill_final", RO_OPTION_FULFILL_FINAL}};
-  for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-    if (strcmp(options[i].name, name) == 0)
-      return options[i].bit;
-  return 0;
-}
-
-int ro_check_flag(lua_State *L, int argument, const char *name) {
-  if (!lua_isboolean(L, -1))
-    luaL_argerror(L, argument,
-                  lua_pushfstring(L, "option '%s' must be a boolean, not %s", name, luaL_typename(L, -1)));
-  return lua_toboolean(L, -1);
-}
-
-static double timeout_option(lua_State *L, int argument) {
-  double seconds = lua_tonumber(L, -1);
-  if (lua_type(L, -1) != LUA_TNUMBER || isnan(seconds) || seconds < 0) {
-    const char *got = luaL_tolstring(L, -1, NULL);
-    luaL_argerror(L, argument,
-                  lua_pushfstring(L, "option 'timeout' must be a number of seconds, not %s", got));
-  }
-  return seconds;
-}
+/* In the order of the bits RO_OPTION_*. */
+static const char *const option_names[] = {"default",     "timeout",       "proxy",
+                                           "eager_proxy", "fulfill_final", NULL};
 
 /* Applies the option whose value is on top to the view at `view`. [-0, +0, v] */
-static void apply_option(lua_State *L, int argument, int view, const char *name, int option) {
+static void apply_option(lua_State *L, int argument, int view, int option) {
   ro_View *v = lua_touserdata(L, view);
-  switch (option) {
+  const char *name = option_names[option];
+  switch (1 << option) {
   case RO_OPTION_DEFAULT:
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, view, RO_VIEW_DEFAULT);
     v->options.flags = (v->options.flags & ~RO_PROXYS_DEFAULT) | RO_HAS_DEFAULT;
     break;
   case RO_OPTION_TIMEOUT:
-    v->options.timeout = timeout_option(L, argument);
+    v->options.timeout = ro_check_seconds(L, argument, name);
     v->options.flags |= RO_HAS_TIMEOUT;
     break;
   case RO_OPTION_PROXY:
@@ -226,15 +198,9 @@ static void apply_option(lua_State *L, int argument, int view, const char *name,
   }
 }
 
-void ro_merge_options(lua_State *L, int index, int allowed) {
+void ro_merge_options(lua_State *L, int index, unsigned allowed) {
   int view = lua_gettop(L);
   index = lua_absindex(L, index);
-  lua_pushnil(L);
-  while (lua_next(L, index)) {
-    int option = lua_type(L, -2) == LUA_TSTRING ? option_named(lua_tostring(L, -2)) : 0;
-    if ((option & allowed) == 0)
-      luaL_argerror(L, index, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
-    apply_option(L, index, view, lua_tostring(L, -2), option);
-    lua_pop(L, 1);
-  }
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
+    apply_option(L, index, view, ro_check_option(L, index, option_names, allowed));
 }
