@@ -23,7 +23,7 @@ ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOU
 ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = $(wildcard src/*.c src/*/*.c)
-C_FILES = $(wildcard src/*.[ch] src/*/*.[ch])
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] bench/reference/*.c)
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
 MODULE = $(BUILD)/lib/remoteobj/core.so
@@ -40,7 +40,7 @@ export LUA_PATH = lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
 
-.PHONY: all module demo test setup lint lint-lua lint-c lint-format lint-gcc lint-clang format rockspecs install uninstall clean help
+.PHONY: all module demo test bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format rockspecs install uninstall clean help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -83,6 +83,21 @@ test:
 	@$(MAKE) --no-print-directory $(PARALLEL) all
 	$(BUSTED) $(BUSTED_ARGS) $(SPEC)
 
+# A whole run leaves its results in bench/; one of some rows, or a quick one, only below $(BUILD).
+BENCH_BUILD = $(BUILD)/bench
+BENCH_RESULTS = $(if $(ROWS)$(filter-out 0,$(QUICK)),$(BENCH_BUILD),bench)
+export BENCH_BUILD CC ROWS QUICK
+
+bench:
+	@sh scripts/setup.sh bench
+	@$(MAKE) --no-print-directory $(PARALLEL) all $(BENCH_BUILD)/pipes
+	@$(LUA) bench/run.lua "$(BENCH_RESULTS)"
+
+$(BENCH_BUILD)/%: bench/reference/%.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $<
+
 setup:
 	@sh scripts/setup.sh lint
 
@@ -92,7 +107,7 @@ lint:
 	@echo "lint: clean"
 
 lint-lua:
-	luacheck --quiet lua spec examples scripts
+	luacheck --quiet lua spec examples scripts bench
 
 lint-format:
 	@echo "clang-format of $(words $(C_FILES)) files"
@@ -102,7 +117,7 @@ format:
 	clang-format -i $(C_FILES)
 
 lint-c:
-	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES)
+	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES) $(wildcard bench/reference/*.c)
 
 # Both compilers, as one warns of what the other lets pass; in folders of their own.
 lint-gcc:
@@ -135,6 +150,8 @@ help:
 	@echo "make demo                install what is missing, build, run the examples"
 	@echo "make test                install what is missing, build, run the specs"
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
+	@echo "make bench               measure it against its peers, in less than five minutes"
+	@echo "                         (ROWS=call,codec: these rows only; QUICK=1: only see that all of it runs)"
 	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
 	@echo "make format              lay the C sources out as the lint wants them"
 	@echo "make setup               only install what is missing"

@@ -3,12 +3,13 @@
 # nothing, quickly.
 #
 # Usage: setup.sh run    to build and run the library: Lua 5.4, its headers, luaposix
+#        setup.sh bench  also what the benchmark compares it with
 #        setup.sh test   also what the specs use
 #        setup.sh lint   also what checks the sources
 #
 # For each thing the first that works: it is there already; the distribution's package; Debian 13's package
 # (of Lua modules that older releases have not built for Lua 5.4); LuaRocks. What is marked optional may fail
-# to install: the specs that need it are then pending.
+# to install: the specs that need it are then pending, the rows of the benchmark missing.
 
 level=${1:-run}
 tried=build/setup # remembers what could not be installed, so that it is not tried each time
@@ -24,8 +25,8 @@ die() {
 }
 
 case $level in
-run | test | lint) ;;
-*) die "what is '$level'? One of run, test, lint" ;;
+run | bench | test | lint) ;;
+*) die "what is '$level'? One of run, bench, test, lint" ;;
 esac
 
 as_root() {
@@ -109,7 +110,7 @@ why() {
   busted) echo "runs the specs" ;;
   luarocks) echo "a spec installs the rock" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
-  *) echo "some specs use it" ;;
+  *) echo "some specs and rows of the benchmark use it" ;;
   esac
 }
 
@@ -204,6 +205,7 @@ obtain() {
 needed="compiler lua5.4 headers luaposix"
 optional=
 case $level in
+bench) optional="cqueues cjson cmsgpack" ;;
 test)
   needed="$needed busted"
   optional="luarocks cqueues luv socket penlight cjson cmsgpack"
@@ -255,7 +257,7 @@ for name in $missing; do
 done
 for name in $missing_optional; do
   if ! has "$name" && ! obtain "$name"; then
-    say "$name could not be installed; the specs that use it will be pending ('make clean' has it tried again)"
+    say "$name could not be installed; what uses it is left out ('make clean' has it tried again)"
     : >"$tried/$name"
   fi
 done

@@ -1,0 +1,14 @@
+-- Where the results go.
+local json = require "bench.json"
+local listing = require "bench.listing"
+
+local function write(name, text)
+  local file <close> = assert(io.open(name, "w"))
+  assert(file:write(text))
+end
+
+--- Prints the table, and writes results.json into the folder.
+return function(folder, run)
+  io.stdout:write(listing(run))
+  write(folder .. "/results.json", json.pretty(run))
+end
