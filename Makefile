@@ -90,13 +90,18 @@ export BENCH_BUILD CC ROWS QUICK
 
 bench:
 	@sh scripts/setup.sh bench
-	@$(MAKE) --no-print-directory $(PARALLEL) all $(BENCH_BUILD)/pipes
+	@$(MAKE) --no-print-directory $(PARALLEL) all $(BENCH_BUILD)/pipes $(BENCH_BUILD)/frames.so
 	@$(LUA) bench/run.lua "$(BENCH_RESULTS)"
 
 $(BENCH_BUILD)/%: bench/reference/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(call say,CC $<)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $<
+
+$(BENCH_BUILD)/frames.so: bench/reference/frames.c $(filter $(BUILD)/obj/sys/% $(BUILD)/obj/base/%,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 
 setup:
 	@sh scripts/setup.sh lint

@@ -3,28 +3,29 @@ local format = {}
 
 local function digits(value)
   local size = math.abs(value)
-  return (size >= 100 or value == 0) and ("%.0f"):format(value) or size >= 10 and ("%.1f"):format(value)
+  return size >= 100 and ("%.0f"):format(value) or size >= 10 and ("%.1f"):format(value)
     or size >= 0.095 and ("%.2f"):format(value) or ("%.2g"):format(value)
 end
 
 local function scaled(value, steps)
-  for _, step in ipairs(steps) do
-    if math.abs(value) >= step[1] * 0.9995 then
+  for i, step in ipairs(steps) do
+    if math.abs(value) >= step[1] * 0.9995 or i == #steps then
       return digits(value / step[1]) .. " " .. step[2]
     end
   end
-  return "0"
 end
 
 local STEPS = {
   s = { { 1, "s" }, { 1e-3, "ms" }, { 1e-6, "µs" }, { 1e-9, "ns" } },
-  ["/s"] = { { 1e6, "M/s" }, { 1e3, "k/s" }, { 0, "/s" } },
-  B = { { 2 ^ 20, "MiB" }, { 2 ^ 10, "KiB" }, { 0, "B" } },
+  ["/s"] = { { 1e6, "M/s" }, { 1e3, "k/s" }, { 1, "/s" } },
+  B = { { 2 ^ 20, "MiB" }, { 2 ^ 10, "KiB" }, { 1, "B" } },
 }
 
 --- A figure with its unit: "s" seconds, "/s" a rate, "B" bytes, "%" a share of 1, "x" a plain number.
 function format.figure(value, unit)
-  if unit == "%" then
+  if value == 0 then
+    return "0"
+  elseif unit == "%" then
     return digits(value * 100) .. " %"
   end
   return STEPS[unit] and scaled(value, STEPS[unit]) or digits(value)

@@ -103,6 +103,16 @@ function Group:python(name, what, file, argument)
   end
 end
 
+--- The same of what one would write by hand: bench/reference/by_hand.lua, where it finds its modules.
+function Group:by_hand(name, what, argument)
+  for _, module in ipairs { "cqueues", "cmsgpack" } do
+    if not self.module(module) then
+      return self:missing(name, what, module .. " is not here")
+    end
+  end
+  self:program(name, what, { os.getenv "LUA" or "lua5.4", "bench/reference/by_hand.lua", argument })
+end
+
 --- Compares a measurement with that named `per` (their ratio) or `above` (their difference), or with nothing. Optional:
 -- the target, `at_most` or `at_least`.
 function Group:row(row)

@@ -1,7 +1,7 @@
 -- The results as a table for a terminal.
 local format = require "bench.format"
 
-local WIDTHS = { 56, 10, 20, 8 }
+local WIDTHS = { 58, 10, 20, 10 }
 
 local function line(...)
   local cells = { ... }
@@ -21,34 +21,32 @@ local function heading(run)
     m.kernel, table.concat(names, ", "), run.rounds, run.slice * 1000, run.seconds)
 end
 
-local function measurement_line(entry)
-  if entry.missing then
-    return line("  " .. entry.what, "– (" .. entry.missing .. ")")
-  end
-  local spread = ("%s–%s"):format(format.figure(entry.low, entry.unit), format.figure(entry.high, entry.unit))
-  return line("  " .. entry.what, format.figure(entry.median, entry.unit), spread)
-end
-
 local function row_line(row, named)
   local value, spread = format.row(row)
-  local sign = row.kind == "difference" and "    above " or row.kind == "ratio" and "    against " or "    "
-  return line(sign .. (row.reference and named[row.reference].what or "itself"), value, spread,
-    format.target(row), row.verdict or "")
+  local sign = row.kind == "difference" and "    above " or "    against "
+  local what = row.kind == "figure" and "  " .. named[row.name].what or sign .. named[row.reference].what
+  return line(what, value, spread, format.target(row), row.verdict or "")
+end
+
+-- A measurement with what it is compared with; its target stands beside it when that is no comparison.
+local function measurement_lines(entry, rows, named)
+  local lines = { row_line({ kind = "figure", name = entry.name, unit = entry.unit, missing = entry.missing,
+    median = entry.median, low = entry.low, high = entry.high }, named) }
+  for _, row in ipairs(rows) do
+    if row.name == entry.name then
+      lines[row.kind == "figure" and 1 or #lines + 1] = row_line(row, named)
+    end
+  end
+  return table.concat(lines)
 end
 
 local function section(group)
   local parts, named = { group.title, "\n" }, {}
   for _, entry in ipairs(group.measurements) do
     named[entry.name] = entry
-    parts[#parts + 1] = measurement_line(entry)
-    for _, row in ipairs(group.rows) do
-      if row.name == entry.name then
-        parts[#parts + 1] = row
-      end
-    end
   end
-  for i, part in ipairs(parts) do
-    parts[i] = type(part) == "table" and row_line(part, named) or part
+  for _, entry in ipairs(group.measurements) do
+    parts[#parts + 1] = measurement_lines(entry, group.rows, named)
   end
   return table.concat(parts) .. "\n"
 end

@@ -12,7 +12,10 @@ local results = require "bench.results"
 local clock = require "posix.time"
 
 -- In the order of the report.
-local GROUPS = { "call", "pinned", "busy" }
+local GROUPS = {
+  "call", "pinned", "busy", "view", "pipelined", "clients", "bulk", "pairs", "codec", "start", "start_large", "paced",
+  "idle", "loop", "alone", "memory",
+}
 
 local function setting(name, default)
   local value = os.getenv(name)
@@ -20,7 +23,7 @@ local function setting(name, default)
 end
 
 local quick = setting("QUICK", "0") ~= "0"
-local rounds = tonumber(setting("BENCH_ROUNDS", quick and 3 or 25))
+local rounds = tonumber(setting("BENCH_ROUNDS", quick and 2 or 25))
 local slice = tonumber(setting("BENCH_SLICE", quick and 0.002 or 0.05))
 
 local function chosen()

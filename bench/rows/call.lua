@@ -21,10 +21,12 @@ return function(group)
   end
   group:python("managers", "Python multiprocessing.managers", "managers.py", "call")
   group:python("executor", "Python ProcessPoolExecutor", "executor.py")
+  group:by_hand("hand", "cqueues sockets and cmsgpack", "call")
 
   group:row { "call", per = "try", at_most = 1.6 }
   group:row { "call", per = "apart", at_most = 0.2 }
   group:row { "call", per = "managers", at_most = 1 / 8 }
   group:row { "call", per = "block" }
   group:row { "call", per = "executor" }
+  group:row { "call", per = "hand" }
 end
