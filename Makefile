@@ -8,6 +8,8 @@ WERROR = 0
 V = 0
 BUILD = build
 PREFIX = /usr/local
+LIBDIR = $(PREFIX)/lib
+INCLUDEDIR = $(PREFIX)/include
 DESTDIR =
 LUA = lua5.4
 LUA_VERSION = 5.4
@@ -16,6 +18,8 @@ BUSTED_ARGS =
 SPEC = spec
 
 LUA_INCDIR := $(or $(LUA_INCDIR),$(shell sh scripts/find-lua-headers.sh))
+
+OBJCOPY = objcopy
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes $(if $(filter-out 0,$(WERROR)),-Werror)
 ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread -Isrc -isystem "$(LUA_INCDIR)"
@@ -26,10 +30,22 @@ SOURCES = $(wildcard src/*.c src/*/*.c)
 C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] bench/reference/*.c)
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
+
+# The C module that scripts require, and the library for C hosts, which has the Lua half inside. What only one of them
+# has is src/module.c; src/library.c, the Lua half as data, and the public functions, which stand alone.
 MODULE = $(BUILD)/lib/remoteobj/core.so
+HEADER = src/remoteobj.h
+VERSION := $(shell sed -n 's/^#define REMOTEOBJ_VERSION "\(.*\)"/\1/p' $(HEADER))
+SONAME = libremoteobj.so.$(firstword $(subst ., ,$(VERSION)))
+SHARED_LIBRARY = $(BUILD)/lib/libremoteobj.so.$(VERSION)
+STATIC_LIBRARY = $(BUILD)/lib/libremoteobj.a
+EMBEDDED = $(BUILD)/obj/embedded
+ENTRIES = $(BUILD)/obj/module.o $(BUILD)/obj/library.o $(BUILD)/obj/public.o
+COMMON_OBJECTS = $(filter-out $(ENTRIES),$(OBJECTS))
+LIBRARY_OBJECTS = $(COMMON_OBJECTS) $(BUILD)/obj/library.o $(EMBEDDED).o
 
 LUA_SHARE = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)/remoteobj
-LUA_LIB = $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/remoteobj
+LUA_LIB = $(DESTDIR)$(LIBDIR)/lua/$(LUA_VERSION)/remoteobj
 
 # Short lines for what is being built; whole commands with V=1.
 Q = $(if $(filter-out 0,$(V)),,@)
@@ -40,18 +56,45 @@ export LUA_PATH = lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
 
-.PHONY: all module demo test bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format rockspecs install uninstall clean help
+.PHONY: all module library demo test bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format rockspecs install uninstall clean help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-all: module
+all: module library
 
 module: $(MODULE)
 
-$(MODULE): $(OBJECTS)
+library: $(SHARED_LIBRARY) $(STATIC_LIBRARY)
+
+$(MODULE): $(COMMON_OBJECTS) $(BUILD)/obj/module.o
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(ALL_LDFLAGS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
+
+# The symbols of Lua stay open: the program has them, be it that it links Lua statically.
+$(SHARED_LIBRARY): $(LIBRARY_OBJECTS) $(BUILD)/obj/public.o
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ -Wl,-soname,$(SONAME) $(ALL_LDFLAGS)
+
+# One object, in which what the sources hide from each other's users is local; and the public functions.
+$(STATIC_LIBRARY): $(BUILD)/obj/remoteobj.o $(BUILD)/obj/public.o
+	@mkdir -p $(@D)
+	$(call say,AR $@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rc $@ $^
+
+$(BUILD)/obj/remoteobj.o: $(LIBRARY_OBJECTS)
+	$(Q)$(CC) $(ALL_CFLAGS) -r -nostdlib -o $@ $^
+	$(Q)$(OBJCOPY) --localize-hidden $@
+
+$(EMBEDDED).c: $(LUA_SOURCES) scripts/embed.sh $(BUILD)/obj/flags
+	$(call say,EMBED $@)
+	$(Q)LC_ALL=C sh scripts/embed.sh $(LUA_SOURCES) > $@
+
+$(EMBEDDED).o: $(EMBEDDED).c src/embedded.h
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
@@ -61,8 +104,8 @@ $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 # Changes when the compiler or its options do, and everything is built anew then.
 $(BUILD)/obj/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) $(SOURCES)' | cmp -s - $@ || \
-	  echo '$(subst ','\'',$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) $(SOURCES)' > $@
+	@echo '$(subst ','\'',$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) $(SOURCES) $(LUA_SOURCES)' | cmp -s - $@ || \
+	  echo '$(subst ','\'',$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)) $(SOURCES) $(LUA_SOURCES)' > $@
 
 .PHONY: FORCE
 FORCE:
@@ -138,20 +181,31 @@ lint-clang:
 rockspecs:
 	$(LUA) scripts/rockspecs.lua
 
+# Everything that is put in place, and where.
+INSTALLED_LIBRARIES = libremoteobj.a libremoteobj.so.$(VERSION) $(SONAME) libremoteobj.so pkgconfig/remoteobj.pc
+
 install: all
-	mkdir -p "$(LUA_LIB)" "$(LUA_SHARE)"
+	mkdir -p "$(LUA_LIB)" "$(LUA_SHARE)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(INCLUDEDIR)"
 	install -m 755 "$(MODULE)" "$(LUA_LIB)/core.so"
 	install -m 644 $(LUA_SOURCES) "$(LUA_SHARE)"
+	install -m 644 "$(HEADER)" "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h"
+	install -m 644 "$(STATIC_LIBRARY)" "$(DESTDIR)$(LIBDIR)"
+	install -m 755 "$(SHARED_LIBRARY)" "$(DESTDIR)$(LIBDIR)"
+	ln -sf libremoteobj.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(LIBDIR)/libremoteobj.so"
+	sh scripts/pkg-config.sh "$(VERSION)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(LUA_INCDIR)" \
+	  > "$(DESTDIR)$(LIBDIR)/pkgconfig/remoteobj.pc"
 
 uninstall:
 	rm -f "$(LUA_LIB)/core.so" $(LUA_SOURCES:lua/remoteobj/%="$(LUA_SHARE)/%")
+	rm -f "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h" $(INSTALLED_LIBRARIES:%="$(DESTDIR)$(LIBDIR)/%")
 	-rmdir "$(LUA_LIB)" "$(LUA_SHARE)"
 
 clean:
 	rm -rf build
 
 help:
-	@echo "make                     build the module into $(BUILD)/lib"
+	@echo "make                     build the module and the library for C hosts into $(BUILD)/lib"
 	@echo "make demo                install what is missing, build, run the examples"
 	@echo "make test                install what is missing, build, run the specs"
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
@@ -160,7 +214,8 @@ help:
 	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
 	@echo "make format              lay the C sources out as the lint wants them"
 	@echo "make setup               only install what is missing"
-	@echo "make install             PREFIX=$(PREFIX) DESTDIR=$(DESTDIR): put the library in place"
+	@echo "make install             PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR)"
+	@echo "                         DESTDIR=$(DESTDIR): put the library in place"
 	@echo "make uninstall           the opposite"
 	@echo "make rockspecs           bring the rockspecs' lists of files up to date"
 	@echo "make clean               remove build"

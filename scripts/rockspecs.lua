@@ -3,6 +3,9 @@
 
 local VERSIONS = { "scm-1", "0.1.0-1" }
 
+-- All but what belongs to the library for C hosts alone.
+local SOURCES = "find src -name '*.c' ! -path src/library.c ! -path src/public.c | LC_ALL=C sort"
+
 local TEMPLATE = [[
 -- Written by scripts/rockspecs.lua, which lists the files.
 rockspec_format = "3.0"
@@ -70,7 +73,7 @@ local function rockspec(version)
   local values = {
     version = version,
     tag = release and ('\n  tag = "v%s",'):format(release) or "",
-    sources = map(lines_of "find src -name '*.c' | LC_ALL=C sort", function(file)
+    sources = map(lines_of(SOURCES), function(file)
       return ('        "%s",'):format(file)
     end),
     modules = map(lines_of "find lua -name '*.lua' | LC_ALL=C sort", module_entry),

@@ -21,9 +21,9 @@ local function lines_of(text)
   return lines
 end
 
--- Files below a folder that match a shell pattern, sorted.
+-- Files and links below a folder that match a shell pattern, sorted.
 local function files(folder, pattern)
-  local found = lines_of(run { "find", folder, "-type", "f", "-name", pattern })
+  local found = lines_of(run { "find", folder, "!", "-type", "d", "-name", pattern })
   table.sort(found)
   return found
 end
@@ -57,14 +57,25 @@ describe("make install", function()
     check_installed(work .. "/a place/usr")
   end)
 
-  it("installs every Lua file and nothing else", function()
-    local installed = files(work .. "/a place", "*")
-    assert.equal(#files("lua/remoteobj", "*.lua") + 1, #installed)
-    for _, name in ipairs(installed) do
-      local place = name:sub(#work + #"/a place/usr/" + 1)
-      local right = place == "lib/lua/5.4/remoteobj/core.so" or place:match "^share/lua/5%.4/remoteobj/[%w_]+%.lua$"
-      assert.is_truthy(right, place)
+  it("installs every Lua file, the library for C hosts, and nothing else", function()
+    local expected = {
+      "include/remoteobj.h",
+      "lib/libremoteobj.a",
+      "lib/libremoteobj.so",
+      "lib/libremoteobj.so.0",
+      "lib/libremoteobj.so.0.1.0",
+      "lib/lua/5.4/remoteobj/core.so",
+      "lib/pkgconfig/remoteobj.pc",
+    }
+    for _, name in ipairs(files("lua/remoteobj", "*.lua")) do
+      expected[#expected + 1] = name:gsub("^lua/", "share/lua/5.4/")
     end
+    table.sort(expected)
+    local installed = {}
+    for i, name in ipairs(files(work .. "/a place", "*")) do
+      installed[i] = name:sub(#work + #"/a place/usr/" + 1)
+    end
+    assert.same(expected, installed)
   end)
 
   it("has its own PREFIX by default", function()
@@ -76,6 +87,16 @@ describe("make install", function()
   it("can be taken back", function()
     run({ "make", "CFLAGS=-O1", "WERROR=1", "uninstall", "PREFIX=/usr", "DESTDIR=" .. work .. "/a place" }, copy)
     assert.same({}, files(work .. "/a place", "*"))
+  end)
+
+  it("puts headers and libraries where it is told", function()
+    local told = run({ "make", "-n", "install", "PREFIX=/p", "LIBDIR=/l l", "INCLUDEDIR=/i i", "DESTDIR=/d d" }, copy)
+    for _, place in ipairs {
+      '"/d d/l l/lua/5.4/remoteobj/core.so"', '"/d d/p/share/lua/5.4/remoteobj"', '"/d d/i i/remoteobj.h"',
+      '"build/lib/libremoteobj.a" "/d d/l l"', '"/d d/l l/libremoteobj.so"', '"/d d/l l/pkgconfig/remoteobj.pc"',
+    } do
+      assert.is_truthy(told:find(place, 1, true), place)
+    end
   end)
 end)
 
@@ -93,6 +114,7 @@ describe("the rockspec", function()
       assert.equal("remoteobj", spec.package)
       assert.equal(version, spec.version)
       local sources = table.move(spec.build.modules["remoteobj.core"].sources, 1, 1000, 1, {})
+      table.move({ "src/library.c", "src/public.c" }, 1, 2, #sources + 1, sources) -- for C hosts alone
       table.sort(sources)
       assert.same(files("src", "*.c"), sources)
       local modules = {}

@@ -338,6 +338,30 @@ void ro_wait_end(ro_Lock *lock) {
   ro_turn_take(t, 0);
 }
 
+/*
+** The coroutine is noted as one that runs before the first wait tells: a host may have resumed it. It needs no memory,
+** but for the stack's room; without that an interruption finds the coroutine later.
+*/
+ro_Section *ro_section_begin(lua_State *L) {
+  ro_Lock *lock;
+  ro_Section *section;
+  if (!lua_checkstack(L, 2))
+    return NULL;
+  lock = ro_lock_of(L);
+  if (!lock->active)
+    return NULL;
+  if (lock->holder == &lock->program && !ro_hook_tracked(lock, L))
+    ro_hook_note(lock, L);
+  section = &lock->holder->section;
+  section->lock = lock;
+  ro_wait_begin(lock);
+  return section;
+}
+
+void ro_section_end(ro_Section *section) {
+  ro_wait_end(section->lock);
+}
+
 /* ---- the module ---- */
 
 /* Adds `limits` to the module table on top, with its field `signal`. [-0, +0, m] */

@@ -102,6 +102,26 @@ int ro_wait_poll(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadlin
 */
 int ro_wait_poll_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
 
+/*
+** A section in which a host leaves the state to others. It is found again without the state (`next`, `L` and `end` are
+** for who keeps account of the open ones), and lives in the record of the thread that began it.
+*/
+typedef struct ro_Section {
+  struct ro_Section *next;
+  lua_State *L;
+  void (*end)(struct ro_Section *section);
+  ro_Lock *lock;
+} ro_Section;
+
+/*
+** ro_wait_begin for a host that runs on L, which may end the section on another native thread. NULL when the lock is not
+** active: then there is nothing to end. [-0, +0, -]
+*/
+ro_Section *ro_section_begin(lua_State *L);
+
+/* Takes the lock again; no Lua is touched before it is held. */
+void ro_section_end(ro_Section *section);
+
 /* The thread that holds the lock now: the caller's own. [-0, +0, -] */
 ro_Thread *ro_lock_holder(ro_Lock *lock);
 

@@ -54,7 +54,7 @@ struct ro_Thread {
   int fresh;                  /* may interrupt the program at once: was not interrupted itself (mutex) */
   int64_t owed;               /* else once `spent` of the lock is so much, */
   int64_t latest;             /* or at this time (mutex) */
-  int signal;                 /* the signal this thread has unblocked */
+  int signal;                 /* the signal that `target` has unblocked */
   int woken;                  /* its wait is to end early */
   int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
   ro_Target target;           /* the native thread that took the lock last (mutex) */
@@ -62,7 +62,8 @@ struct ro_Thread {
   lua_State *running;         /* its running coroutine, while another holds the lock */
   ro_WaitObserver observer;
   void *context;
-  int wake[2]; /* readable at [0] once ro_wait_poll is to return; -1 until needed (mutex) */
+  ro_Section section; /* in which a host leaves the state to others */
+  int wake[2];        /* readable at [0] once ro_wait_poll is to return; -1 until needed (mutex) */
 };
 
 /* The user's hook of a coroutine that has ours for the moment. */

@@ -202,7 +202,7 @@ int ro_turn_take(ro_Thread *self, int entering) {
   ro_Lock *lock = self->lock;
   ro_Target target = ro_signal_self();
   int signal = atomic_load(&lock->signal), refused = 0;
-  if (self->signal != signal) {
+  if (self->signal != signal || !pthread_equal(self->target.native, target.native)) {
     ro_signal_unblock(signal);
     self->signal = signal;
   }

@@ -104,12 +104,17 @@ static int method_stop_listen(lua_State *L) {
 
 /* ---- serving when the program says so ---- */
 
-/* The listener of this process, or an error. [-0, +0, v] */
-static ro_Listener *check_listener(lua_State *L) {
-  const ro_Proxy *proxy = ro_check_proxy(L, 1);
+/* This process's listener for the proxy at `index`, or an error. [-0, +0, v] */
+static ro_Listener *check_listener(lua_State *L, int index) {
+  const ro_Proxy *proxy = ro_check_proxy(L, index);
   if (proxy->listener == NULL)
     luaL_error(L, "this process is not listening: call p:listen_{bg = false} first");
   return proxy->listener;
+}
+
+lua_Integer ro_process_requests(lua_State *L, int index, lua_Integer most) {
+  ro_Listener *listener = check_listener(L, index);
+  return ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, most, 0);
 }
 
 /***
@@ -119,11 +124,10 @@ Serves what is pending, without blocking. A listener in the background leaves no
 @treturn integer how many were served
 */
 static int method_process_requests(lua_State *L) {
-  ro_Listener *listener = check_listener(L);
   lua_Integer most = luaL_optinteger(L, 2, LUA_MAXINTEGER);
   luaL_argcheck(L, most >= 0, 2, "a number of requests must not be negative");
   lua_settop(L, 1);
-  lua_pushinteger(L, ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, most, 0));
+  lua_pushinteger(L, ro_process_requests(L, 1, most));
   return 1;
 }
 
@@ -133,7 +137,7 @@ Refuses what is pending: its clients get their default or `NotListening`.
 @treturn integer how many were refused
 */
 static int method_cancel_requests(lua_State *L) {
-  ro_Listener *listener = check_listener(L);
+  ro_Listener *listener = check_listener(L, 1);
   lua_settop(L, 1);
   lua_pushinteger(
       L, ro_listener_is_background(listener) ? 0 : ro_listener_process(L, listener, LUA_MAXINTEGER, 1));
@@ -153,7 +157,7 @@ Serves at most one request.
 @treturn boolean whether one was served
 */
 static int method_poll(lua_State *L) {
-  ro_Listener *listener = check_listener(L);
+  ro_Listener *listener = check_listener(L, 1);
   ro_Proxy *proxy = ro_check_proxy(L, 1);
   int64_t deadline = ro_deadline(check_seconds(L, 2, 0));
   lua_settop(L, 1);
@@ -172,6 +176,13 @@ static int method_poll(lua_State *L) {
   }
 }
 
+int ro_fileno(lua_State *L, int index) {
+  const ro_Listener *listener = check_listener(L, index);
+  if (ro_listener_is_background(listener))
+    luaL_error(L, "a listener in the background serves by itself: use p:listen_{bg = false}");
+  return ro_listener_fileno(listener);
+}
+
 /***
 A descriptor that is readable when requests are pending, for foreign event loops.
 @function Proxy:fileno_
@@ -179,10 +190,7 @@ A descriptor that is readable when requests are pending, for foreign event loops
 @raise unless this process listens with `bg = false`
 */
 static int method_fileno(lua_State *L) {
-  const ro_Listener *listener = check_listener(L);
-  if (ro_listener_is_background(listener))
-    luaL_error(L, "a listener in the background serves by itself: use p:listen_{bg = false}");
-  lua_pushinteger(L, ro_listener_fileno(listener));
+  lua_pushinteger(L, ro_fileno(L, 1));
   return 1;
 }
 

@@ -143,6 +143,13 @@ void ro_merge_options(lua_State *L, int index, unsigned allowed);
 /* Pushes a view like the one at `index`, whose options may then be changed. [-0, +1, m] */
 ro_View *ro_push_copy(lua_State *L, int index);
 
+/*
+** fileno_ and process_requests of the proxy at `index`, which stays where it is: the descriptor; how many requests
+** were served, at most `most`. [-0, +0, v]
+*/
+int ro_fileno(lua_State *L, int index);
+lua_Integer ro_process_requests(lua_State *L, int index, lua_Integer most);
+
 /* Push the metatables of views and of proxies, made at the first use. [-0, +1, m] */
 void ro_push_view_metatable(lua_State *L);
 void ro_push_proxy_metatable(lua_State *L);
