@@ -44,8 +44,9 @@ ENTRIES = $(BUILD)/obj/module.o $(BUILD)/obj/library.o $(BUILD)/obj/public.o
 COMMON_OBJECTS = $(filter-out $(ENTRIES),$(OBJECTS))
 LIBRARY_OBJECTS = $(COMMON_OBJECTS) $(BUILD)/obj/library.o $(EMBEDDED).o
 
-LUA_SHARE = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)/remoteobj
-LUA_LIB = $(DESTDIR)$(LIBDIR)/lua/$(LUA_VERSION)/remoteobj
+# Where Lua looks for modules: LuaRocks has places of its own.
+INSTALL_LMOD = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
+INSTALL_CMOD = $(DESTDIR)$(LIBDIR)/lua/$(LUA_VERSION)
 
 # Short lines for what is being built; whole commands with V=1.
 Q = $(if $(filter-out 0,$(V)),,@)
@@ -56,7 +57,8 @@ export LUA_PATH = lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
 
-.PHONY: all module library demo test bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format rockspecs install uninstall clean help
+.PHONY: all module library demo test check bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format
+.PHONY: rockspecs rock install install-module install-library uninstall clean help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -124,6 +126,10 @@ demo:
 test:
 	@sh scripts/setup.sh test
 	@$(MAKE) --no-print-directory $(PARALLEL) all
+	@$(MAKE) --no-print-directory check
+
+# The specs with what is there.
+check: all
 	$(BUSTED) $(BUSTED_ARGS) $(SPEC)
 
 # A whole run leaves its results in bench/; one of some rows, or a quick one, only below $(BUILD).
@@ -181,13 +187,21 @@ lint-clang:
 rockspecs:
 	$(LUA) scripts/rockspecs.lua
 
+rock:
+	@sh scripts/rock.sh "$(BUILD)/rock"
+
 # Everything that is put in place, and where.
 INSTALLED_LIBRARIES = libremoteobj.a libremoteobj.so.$(VERSION) $(SONAME) libremoteobj.so pkgconfig/remoteobj.pc
 
-install: all
-	mkdir -p "$(LUA_LIB)" "$(LUA_SHARE)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(INCLUDEDIR)"
-	install -m 755 "$(MODULE)" "$(LUA_LIB)/core.so"
-	install -m 644 $(LUA_SOURCES) "$(LUA_SHARE)"
+install: install-module install-library
+
+install-module: module
+	mkdir -p "$(INSTALL_CMOD)/remoteobj" "$(INSTALL_LMOD)/remoteobj"
+	install -m 755 "$(MODULE)" "$(INSTALL_CMOD)/remoteobj/core.so"
+	install -m 644 $(LUA_SOURCES) "$(INSTALL_LMOD)/remoteobj"
+
+install-library: library
+	mkdir -p "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(INCLUDEDIR)"
 	install -m 644 "$(HEADER)" "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h"
 	install -m 644 "$(STATIC_LIBRARY)" "$(DESTDIR)$(LIBDIR)"
 	install -m 755 "$(SHARED_LIBRARY)" "$(DESTDIR)$(LIBDIR)"
@@ -197,9 +211,9 @@ install: all
 	  > "$(DESTDIR)$(LIBDIR)/pkgconfig/remoteobj.pc"
 
 uninstall:
-	rm -f "$(LUA_LIB)/core.so" $(LUA_SOURCES:lua/remoteobj/%="$(LUA_SHARE)/%")
+	rm -f "$(INSTALL_CMOD)/remoteobj/core.so" $(LUA_SOURCES:lua/%="$(INSTALL_LMOD)/%")
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h" $(INSTALLED_LIBRARIES:%="$(DESTDIR)$(LIBDIR)/%")
-	-rmdir "$(LUA_LIB)" "$(LUA_SHARE)"
+	-rmdir "$(INSTALL_CMOD)/remoteobj" "$(INSTALL_LMOD)/remoteobj"
 
 clean:
 	rm -rf build
@@ -208,6 +222,7 @@ help:
 	@echo "make                     build the module and the library for C hosts into $(BUILD)/lib"
 	@echo "make demo                install what is missing, build, run the examples"
 	@echo "make test                install what is missing, build, run the specs"
+	@echo "make check               build, run the specs with what is there"
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
 	@echo "make bench               measure it against its peers, in less than five minutes"
 	@echo "                         (ROWS=call,codec: these rows only; QUICK=1: only see that all of it runs)"
@@ -217,6 +232,7 @@ help:
 	@echo "make install             PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR)"
 	@echo "                         DESTDIR=$(DESTDIR): put the library in place"
 	@echo "make uninstall           the opposite"
-	@echo "make rockspecs           bring the rockspecs' lists of files up to date"
+	@echo "make rockspecs           write the rockspecs anew, from scripts/rockspecs.lua"
+	@echo "make rock                pack the last commit as a source rock and a binary rock, into $(BUILD)/rock"
 	@echo "make clean               remove build"
 	@echo "Variables: CC CFLAGS LDFLAGS WERROR=1 V=1 LUA_INCDIR LUA BUILD"

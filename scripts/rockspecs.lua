@@ -1,18 +1,18 @@
--- Writes the rockspecs, with the lists of the files that are there: run it after adding or removing one.
--- `rockspecs.lua check` only tells whether they are up to date.
+-- Writes the rockspecs, which differ in their version alone.
+--
+-- Usage: rockspecs.lua                 those of the checkout
+--        rockspecs.lua check           only tells whether they are as they would be written
+--        rockspecs.lua FOLDER SOURCE   into another folder, with the folder of sources that a rock is made of
 
 local VERSIONS = { "scm-1", "0.1.0-1" }
 
--- All but what belongs to the library for C hosts alone.
-local SOURCES = "find src -name '*.c' ! -path src/library.c ! -path src/public.c | LC_ALL=C sort"
-
 local TEMPLATE = [[
--- Written by scripts/rockspecs.lua, which lists the files.
+-- Written by scripts/rockspecs.lua.
 rockspec_format = "3.0"
 package = "remoteobj"
 version = "$version"
 source = {
-  url = "git+file://.",$tag
+  url = $url,$tag
 }
 description = {
   summary = "Use an object of another process as if it were here",
@@ -25,83 +25,66 @@ description = {
 supported_platforms = { "linux" }
 dependencies = {
   "lua ~> 5.4",
-  "luaposix >= 35",
 }
 build = {
-  type = "builtin",
-  modules = {
-    ["remoteobj.core"] = {
-      sources = {
-$sources
-      },
-      incdirs = { "src" },
-      defines = { "_GNU_SOURCE" },
-      libraries = { "pthread" },
-    },
-$modules
+  type = "make", -- which hides the symbols of the module, and builds it as every other way of building does
+  build_target = "module",
+  install_target = "install-module",
+  variables = {
+    BUILD = "build/rock",
+    CFLAGS = "$(CFLAGS)",
+    LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    INSTALL_CMOD = "$(LIBDIR)",
+    INSTALL_LMOD = "$(LUADIR)",
   },
   copy_directories = { "docs", "examples" },
 }
+test = {
+  type = "command",
+  command = "make check",
+}
 ]]
 
-local function lines_of(command)
-  local lines = {}
-  local pipe = assert(io.popen(command))
-  for line in pipe:lines() do
-    lines[#lines + 1] = line
-  end
-  assert(pipe:close())
-  return lines
-end
+-- A place that only `luarocks make`, which does not fetch, can do without: `make rock` puts the checkout's there.
+local NOWHERE = "git+file://."
 
-local function module_entry(file)
-  local name = file:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
-  local key = name:match "^[%a_][%w_]*$" and name or ('["%s"]'):format(name)
-  return ('    %s = "%s",'):format(key, file)
-end
-
-local function map(list, func)
-  local result = {}
-  for i, value in ipairs(list) do
-    result[i] = func(value)
-  end
-  return table.concat(result, "\n")
-end
-
-local function rockspec(version)
+local function rockspec(version, url)
   local release = version:match "^(%d[%d.]*)%-"
   local values = {
     version = version,
+    url = ('"%s"'):format(url:gsub('[\\"]', "\\%0")),
     tag = release and ('\n  tag = "v%s",'):format(release) or "",
-    sources = map(lines_of(SOURCES), function(file)
-      return ('        "%s",'):format(file)
-    end),
-    modules = map(lines_of "find lua -name '*.lua' | LC_ALL=C sort", module_entry),
   }
-  return (TEMPLATE:gsub("%$(%a+)", values))
+  return (TEMPLATE:gsub("%$(%l+)", values))
 end
 
 local function read(name)
-  local file = io.open(name)
-  local text = file and file:read "a"
-  if file then
-    file:close()
-  end
-  return text
+  local file <close> = io.open(name)
+  return file and file:read "a"
+end
+
+local function write(name, text)
+  local file <close> = assert(io.open(name, "w"))
+  assert(file:write(text))
+  print("written: " .. name)
+end
+
+local folder, source = arg[1], arg[2]
+local check = folder == "check"
+if not source then
+  folder = "rockspec"
 end
 
 local stale = false
 for _, version in ipairs(VERSIONS) do
-  local name = ("rockspec/remoteobj-%s.rockspec"):format(version)
-  local text = rockspec(version)
-  if read(name) ~= text then
+  local name = ("%s/remoteobj-%s.rockspec"):format(folder, version)
+  local text = rockspec(version, source and "git+file://" .. source or NOWHERE)
+  if read(name) ~= text and check then
     stale = true
-    if arg[1] ~= "check" then
-      local file = assert(io.open(name, "w"))
-      assert(file:write(text))
-      assert(file:close())
-    end
-    print((arg[1] == "check" and "not up to date: " or "written: ") .. name)
+    print("not up to date: " .. name)
+  elseif read(name) ~= text then
+    write(name, text)
   end
 end
-os.exit(not (stale and arg[1] == "check"))
+os.exit(not stale)

@@ -2,7 +2,7 @@
 # Installs what is missing on this machine, and says what it does and why. When nothing is missing it does
 # nothing, quickly.
 #
-# Usage: setup.sh run    to build and run the library: Lua 5.4, its headers, luaposix
+# Usage: setup.sh run    to build and run the library: Lua 5.4 and its headers
 #        setup.sh bench  also what the benchmark compares it with
 #        setup.sh test   also what the specs use
 #        setup.sh lint   also what checks the sources
@@ -105,10 +105,11 @@ rock_of() {
 
 why() {
   case $1 in
-  lua5.4 | luaposix) echo "the library runs on it" ;;
+  lua5.4) echo "the library runs on it" ;;
   headers | compiler) echo "the library is built with it" ;;
   busted) echo "runs the specs" ;;
-  luarocks) echo "a spec installs the rock" ;;
+  luaposix) echo "the specs and the benchmark use it" ;;
+  luarocks) echo "a spec builds and installs the rock" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
   *) echo "some specs and rows of the benchmark use it" ;;
   esac
@@ -202,17 +203,20 @@ obtain() {
 
 # ---- what is needed ----
 
-needed="compiler lua5.4 headers luaposix"
+needed="compiler lua5.4 headers"
 optional=
 case $level in
-bench) optional="cqueues cjson cmsgpack" ;;
+bench)
+  needed="$needed luaposix"
+  optional="cqueues cjson cmsgpack"
+  ;;
 test)
-  needed="$needed busted"
+  needed="$needed luaposix busted"
   optional="luarocks cqueues luv socket penlight cjson cmsgpack"
   ;;
 lint)
-  needed="$needed busted luacheck clang-format"
-  optional="luarocks cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
+  needed="$needed luaposix busted luarocks luacheck clang-format"
+  optional="cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
   ;;
 esac
 

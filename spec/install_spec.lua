@@ -1,60 +1,21 @@
--- The library is installed as a user would install it, and used from there: with make, and as a rock.
-local script = require "spec.support.script"
+-- The library is installed with make, as a user would install it, and used from there.
+local installation = require "spec.support.installation"
 
-local TIMEOUT = 300
-
--- Programs see the environment of a user's shell, not that of the specs.
-local PLAIN = { LUA_PATH = false, LUA_CPATH = false, MAKEFLAGS = false, MFLAGS = false, MAKELEVEL = false }
-
-local function run(command, folder, env)
-  local result = script.run_command(command, { timeout = TIMEOUT, env = env or PLAIN, cwd = folder })
-  local text = ("%s\n%s%s"):format(table.concat(command, " "), result.stdout, result.stderr)
-  assert.equal(0, result.code, text)
-  return result.stdout
-end
-
-local function lines_of(text)
-  local lines = {}
-  for line in text:gmatch "[^\n]+" do
-    lines[#lines + 1] = line
-  end
-  return lines
-end
-
--- Files and links below a folder that match a shell pattern, sorted.
-local function files(folder, pattern)
-  local found = lines_of(run { "find", folder, "!", "-type", "d", "-name", pattern })
-  table.sort(found)
-  return found
-end
-
-local function check_installed(root)
-  local env = {
-    LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;"):format(root, root),
-    LUA_CPATH = ("%s/lib/lua/5.4/?.so;;"):format(root),
-  }
-  local output = run({ "lua5.4", "scripts/check-installed.lua", root }, nil, env)
-  assert.equal(("the library in %s works\n"):format(root), output)
-end
-
--- A copy of the sources alone, in a folder with a space in its name.
-local work, copy
-local function copy_sources()
-  work = run({ "mktemp", "-d" }):match "[^\n]+"
-  copy = work .. "/a copy"
-  run { "mkdir", copy }
-  run { "cp", "-r", "Makefile", "src", "lua", "scripts", "rockspec", "docs", "examples", "LICENSE", copy }
-end
+local run, files = installation.run, installation.files
 
 describe("make install", function()
-  setup(copy_sources)
+  local work, copy
+  setup(function()
+    copy, work = installation.make_folder()
+    installation.copy_sources(copy)
+  end)
   teardown(function()
     run { "rm", "-rf", work }
   end)
 
   it("builds without warnings and puts the library where Lua looks for it", function()
     run({ "make", "-j2", "CFLAGS=-O1", "WERROR=1", "install", "PREFIX=/usr", "DESTDIR=" .. work .. "/a place" }, copy)
-    check_installed(work .. "/a place/usr")
+    installation.check(work .. "/a place/usr")
   end)
 
   it("installs every Lua file, the library for C hosts, and nothing else", function()
@@ -97,64 +58,5 @@ describe("make install", function()
     } do
       assert.is_truthy(told:find(place, 1, true), place)
     end
-  end)
-end)
-
-describe("the rockspec", function()
-  -- Reads a rockspec as luarocks does: its globals are the result.
-  local function load_rockspec(name)
-    local env = {}
-    assert(loadfile(name, "t", env))()
-    return env
-  end
-
-  for _, version in ipairs { "scm-1", "0.1.0-1" } do
-    it(version .. " lists exactly the files that are there", function()
-      local spec = load_rockspec(("rockspec/remoteobj-%s.rockspec"):format(version))
-      assert.equal("remoteobj", spec.package)
-      assert.equal(version, spec.version)
-      local sources = table.move(spec.build.modules["remoteobj.core"].sources, 1, 1000, 1, {})
-      table.move({ "src/library.c", "src/public.c" }, 1, 2, #sources + 1, sources) -- for C hosts alone
-      table.sort(sources)
-      assert.same(files("src", "*.c"), sources)
-      local modules = {}
-      for name, file in pairs(spec.build.modules) do
-        if name ~= "remoteobj.core" then
-          modules[#modules + 1] = file
-          local path = "lua/" .. name:gsub("%.", "/")
-          assert.is_true(file == path .. ".lua" or file == path .. "/init.lua", file)
-        end
-      end
-      table.sort(modules)
-      assert.same(files("lua", "*.lua"), modules)
-    end)
-  end
-
-  it("is as the script that writes it has it", function()
-    assert.equal("", run { "lua5.4", "scripts/rockspecs.lua", "check" })
-  end)
-end)
-
-describe("luarocks", function()
-  local there = script.run_command({ "luarocks", "--version" }).code == 0
-  local test = there and it or pending
-
-  setup(copy_sources)
-  teardown(function()
-    run { "rm", "-rf", work }
-  end)
-
-  test("finds no fault with the rockspecs", function()
-    run { "luarocks", "--lua-version=5.4", "lint", "rockspec/remoteobj-scm-1.rockspec" }
-    run { "luarocks", "--lua-version=5.4", "lint", "rockspec/remoteobj-0.1.0-1.rockspec" }
-  end)
-
-  test("makes a rock that works", function()
-    -- The system's luaposix is no rock: dependencies are not looked up.
-    run({
-      "luarocks", "--lua-version=5.4", "--tree=" .. work .. "/tree", "make", "--deps-mode=none",
-      "rockspec/remoteobj-scm-1.rockspec",
-    }, copy)
-    check_installed(work .. "/tree")
   end)
 end)
