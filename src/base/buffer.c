@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/huge.h"
+
 #define RO_BUFFER_LEAST 256
 
 void ro_buffer_init(ro_Buffer *b) {
@@ -21,25 +23,28 @@ void ro_buffer_clear(ro_Buffer *b, size_t keep) {
   b->failed = 0;
 }
 
+/* The capacity to have for `extra` more bytes: at least twice what it was. 0: there is no such size. */
+static size_t grown(const ro_Buffer *b, size_t extra) {
+  size_t twice = b->capacity < RO_BUFFER_LEAST / 2 ? RO_BUFFER_LEAST : 2 * b->capacity;
+  if (extra > SIZE_MAX / 4 - b->size)
+    return 0;
+  return b->size + extra > twice ? b->size + extra : twice;
+}
+
 char *ro_buffer_reserve(ro_Buffer *b, size_t extra) {
-  size_t wanted = b->capacity < RO_BUFFER_LEAST ? RO_BUFFER_LEAST : b->capacity;
+  size_t wanted;
   char *data;
   if (b->failed)
     return NULL;
   if (extra <= b->capacity - b->size)
     return b->data + b->size;
-  while (wanted - b->size < extra) {
-    if (wanted > SIZE_MAX / 2) {
-      b->failed = 1;
-      return NULL;
-    }
-    wanted *= 2;
-  }
-  data = realloc(b->data, wanted);
+  wanted = grown(b, extra);
+  data = wanted == 0 ? NULL : realloc(b->data, wanted);
   if (data == NULL) {
     b->failed = 1;
     return NULL;
   }
+  ro_prefer_huge_pages(data, wanted);
   b->data = data;
   b->capacity = wanted;
   return data + b->size;

@@ -1,6 +1,7 @@
 /* pack, unpack and register. */
 #include <lauxlib.h>
 
+#include "base/huge.h"
 #include "base/options.h"
 #include "codec/encoder.h"
 #include "codec/names.h"
@@ -15,7 +16,7 @@ static int pack(lua_State *L) {
     ro_encode(e, i, i > 1 ? i : 0);
     ro_encoder_next(e);
   }
-  lua_pushlstring(L, out->size > 0 ? out->data : "", out->size);
+  ro_push_bytes(L, out->size > 0 ? out->data : "", out->size);
   ro_encoder_release(e);
   return 1;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/huge.h"
 #include "codec/decoder.h"
 
 _Noreturn void ro_damaged(const ro_Decoder *d, size_t position, const char *format, ...) {
@@ -201,7 +202,7 @@ int ro_get_plain(ro_Decoder *d) {
   if (tag <= 0x9f)
     return 0;
   if (string_header(d, tag, &size)) {
-    lua_pushlstring(L, (const char *)d->data + d->position, size);
+    ro_push_bytes(L, (const char *)d->data + d->position, size);
     d->position += size;
     return 1;
   }

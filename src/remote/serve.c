@@ -12,6 +12,8 @@
 #include "remote/cursor.h"
 #include "remote/execute.h"
 
+#define KEPT_MEMORY (size_t)(256 * 1024)
+
 /* ---- handles: what clients have a right to, by connection; kept in the registry under the hub ---- */
 
 /* Pushes the table of the request's client, made at its first need. [-0, +1, m] */
@@ -121,7 +123,7 @@ static void encode_results(lua_State *L, ro_Service *s, const Iteration *iterati
 
 static int serve_protected(lua_State *L) {
   ro_Service *s = lua_touserdata(L, 1);
-  const ro_Request *r = s->request;
+  ro_Request *r = s->request;
   ro_Reader reader = {s->proxy, 1};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   Iteration iteration = {RO_OP_ROOT, 0};
@@ -135,6 +137,7 @@ static int serve_protected(lua_State *L) {
     ro_Decoder *d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
     int results = run_operations(L, d, s, &iteration);
     ro_decoder_close(d);
+    ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
     encode_results(L, s, &iteration, results);
   }
   return 0;

@@ -130,10 +130,7 @@ ro_LinkStatus ro_link_receive(ro_Link *link) {
   size_t room;
   ssize_t n;
   compact(link);
-  /* room grows with what has come, not with what a head announces */
-  room = b->size > LEAST_READ ? b->size : LEAST_READ;
-  if (b->capacity - b->size >= LEAST_READ)
-    room = b->capacity - b->size;
+  room = link->expected > b->size ? link->expected - b->size : LEAST_READ;
   if (ro_buffer_reserve(b, room) == NULL) {
     b->failed = 0;
     return RO_LINK_NO_MEMORY;
@@ -150,13 +147,17 @@ ro_LinkStatus ro_link_receive(ro_Link *link) {
 
 ro_LinkStatus ro_link_peek(ro_Link *link, ro_FrameHead *head, size_t limit) {
   size_t there = link->received.size - link->taken;
+  link->expected = 0;
   if (there < RO_FRAME_HEAD)
     return RO_LINK_AGAIN;
   if (ro_frame_parse(link->received.data + link->taken, head) != 0)
     return RO_LINK_BAD;
   if (head->size > limit)
     return RO_LINK_TOO_LARGE;
-  return there - RO_FRAME_HEAD < head->size ? RO_LINK_AGAIN : RO_LINK_OK;
+  if (there - RO_FRAME_HEAD >= head->size)
+    return RO_LINK_OK;
+  link->expected = RO_FRAME_HEAD + (size_t)head->size;
+  return RO_LINK_AGAIN;
 }
 
 ro_LinkStatus ro_link_take(ro_Link *link, const ro_FrameHead *head, ro_Buffer *into, size_t *offset) {

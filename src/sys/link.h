@@ -13,7 +13,8 @@
 typedef struct ro_Link {
   int in, out, guard; /* descriptors, -1 when closed */
   ro_Buffer received;
-  size_t taken; /* bytes of `received` that have been used */
+  size_t taken;    /* bytes of `received` that have been used */
+  size_t expected; /* size of the frame of which a part has come in; 0: not known */
   ro_Buffer outgoing;
   size_t sent; /* bytes of `outgoing` that have gone */
 } ro_Link;
