@@ -152,6 +152,13 @@ $(BENCH_BUILD)/frames.so: bench/reference/frames.c $(filter $(BUILD)/obj/sys/% $
 	$(call say,LINK $@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 
+# LDoc has a Lua of its own: the modules in the checkout are not for it. Its warnings are errors.
+.PHONY: doc
+doc:
+	@sh scripts/setup.sh doc
+	$(call say,LDOC $(BUILD)/doc/index.html)
+	$(Q)env -u LUA_PATH -u LUA_CPATH ldoc --fatalwarnings --dir $(BUILD)/doc . >/dev/null
+
 setup:
 	@sh scripts/setup.sh lint
 
@@ -226,6 +233,7 @@ help:
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
 	@echo "make bench               measure it against its peers, in less than five minutes"
 	@echo "                         (ROWS=call,codec: these rows only; QUICK=1: only see that all of it runs)"
+	@echo "make doc                 the reference of all functions, $(BUILD)/doc/index.html"
 	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
 	@echo "make format              lay the C sources out as the lint wants them"
 	@echo "make setup               only install what is missing"

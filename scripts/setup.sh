@@ -6,6 +6,7 @@
 #        setup.sh bench  also what the benchmark compares it with
 #        setup.sh test   also what the specs use
 #        setup.sh lint   also what checks the sources
+#        setup.sh doc    only what makes the reference
 #
 # For each thing the first that works: it is there already; the distribution's package; Debian 13's package
 # (of Lua modules that older releases have not built for Lua 5.4); LuaRocks. What is marked optional may fail
@@ -25,8 +26,8 @@ die() {
 }
 
 case $level in
-run | bench | test | lint) ;;
-*) die "what is '$level'? One of run, bench, test, lint" ;;
+run | bench | test | lint | doc) ;;
+*) die "what is '$level'? One of run, bench, test, lint, doc" ;;
 esac
 
 as_root() {
@@ -76,7 +77,7 @@ has() {
   busted) has_command busted && has_module busted.runner ;;
   cqueues | luv | socket | cjson | cmsgpack) has_module "$1" ;;
   penlight) has_module pl.class ;;
-  luacheck | luarocks | clang | clang-tidy | clang-format) has_command "$1" ;;
+  luacheck | ldoc | luarocks | clang | clang-tidy | clang-format) has_command "$1" ;;
   *) die "no such thing: $1" ;;
   esac
 }
@@ -88,6 +89,7 @@ package_of() {
   compiler) echo gcc libc6-dev ;;
   luaposix) echo lua-posix ;;
   luacheck) echo lua-check ;;
+  ldoc) echo lua-ldoc ;;
   busted | cqueues | luv | socket | cjson | cmsgpack | penlight) echo "lua-$1" ;;
   *) echo "$1" ;;
   esac
@@ -95,7 +97,7 @@ package_of() {
 
 rock_of() {
   case $1 in
-  luaposix | busted | cqueues | luv | penlight | luacheck) echo "$1" ;;
+  luaposix | busted | cqueues | luv | penlight | luacheck | ldoc) echo "$1" ;;
   socket) echo luasocket ;;
   cjson) echo lua-cjson ;;
   cmsgpack) echo lua-cmsgpack ;;
@@ -110,6 +112,7 @@ why() {
   busted) echo "runs the specs" ;;
   luaposix) echo "the specs and the benchmark use it" ;;
   luarocks) echo "a spec builds and installs the rock" ;;
+  ldoc) echo "makes the reference" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
   *) echo "some specs and rows of the benchmark use it" ;;
   esac
@@ -127,10 +130,10 @@ refresh_lists() {
 }
 
 # Has the distribution a package $1 that serves? Packages of Lua modules say for which versions they are built;
-# the one of luacheck brings a program, which runs on any.
+# those of luacheck and LDoc bring programs, which run on any.
 is_packaged() {
   apt-cache show "$1" 2>/dev/null >"$scratch/package" && [ -s "$scratch/package" ] || return 1
-  [ "$1" != lua-check ] || return 0
+  case $1 in lua-check | lua-ldoc) return 0 ;; esac
   versions=$(grep '^Lua-Versions:\|^Provides:.*lua5\.[1-3]-' "$scratch/package")
   [ -z "$versions" ] || echo "$versions" | grep -q '5\.4'
 }
@@ -212,11 +215,14 @@ bench)
   ;;
 test)
   needed="$needed luaposix busted"
-  optional="luarocks cqueues luv socket penlight cjson cmsgpack"
+  optional="luarocks ldoc cqueues luv socket penlight cjson cmsgpack"
   ;;
 lint)
   needed="$needed luaposix busted luarocks luacheck clang-format"
-  optional="cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
+  optional="ldoc cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
+  ;;
+doc)
+  needed=ldoc
   ;;
 esac
 

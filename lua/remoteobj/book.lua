@@ -1,4 +1,5 @@
 --- Books of errors: Except, which all processes forked later write into, and LocalExcept.
+-- @module remoteobj
 
 local core = require "remoteobj.core"
 local channels = require "remoteobj.channel"
@@ -26,8 +27,8 @@ local function insert(self, record)
   self._by_id[record.id] = record
 end
 
---- Records a failure in this process, and tells the owner of the book if that is another one.
--- @return what tells the record from others
+-- Records a failure in this process, and tells the owner of the book if that is another one.
+-- Returns what tells the record from others.
 function methods:_record(failure, value, group)
   local time, number, channel = native.now(), tick(), self._channel
   local id = native.getpid() .. ":" .. number
@@ -38,31 +39,31 @@ function methods:_record(failure, value, group)
   return id
 end
 
---- What was caught outside of any context: the failure that has ended a process begun at `since`.
--- @return the id of its record, or nil when the book doesn't want it
+-- What was caught outside of any context: the failure that has ended a process begun at `since`.
+-- Returns the id of its record, or nil when the book doesn't want it.
 function methods:_take(failure, group, since)
   contexts.take(self, group, self._options, failure, since)
   return native.marks_of(failure)[self]
 end
 
---- Notes that an error about to be raised is in the book already, if the book keeps such accounts.
+-- Notes that an error about to be raised is in the book already, if the book keeps such accounts.
 function methods:_mark(value)
   if self._options.catch_once and (type(value) == "table" or type(value) == "userdata") then
     self._marks[value] = tick()
   end
 end
 
---- Takes in an error value that came another way.
+-- Takes in an error value that came another way.
 function methods:_insert(value, group, time, id)
   insert(self, { value = value, group = group, time = time, id = id })
 end
 
---- The value recorded under an id in this process, in a table; nil when there is none.
+-- The value recorded under an id in this process, in a table; nil when there is none.
 function methods:_recorded(id)
   return self._by_id[id]
 end
 
---- A record from another process.
+-- A record from another process.
 function methods:_arrived(kind, body, time, id, group)
   if kind == channels.RESULT then
     self:_keep_result(time, body)
@@ -79,7 +80,18 @@ function methods:_keep_result(time, result)
   end
 end
 
+--- Errors recorded under names: what `Except` and `LocalExcept` give. A `<close>` variable of it records what leaves
+-- its block, in the group without a name.
+-- @type Except
+
+--- The first error of all that are there, nil when there is none.
+-- @tfield any first
+
+--- The last error of all that are there, nil when there is none.
+-- @tfield any last
+
 --- Takes in what other processes have recorded. All that reads the book does so by itself.
+-- @function Except:pull
 function methods:pull()
   if self._channel then
     self._channel:pull()
@@ -105,13 +117,19 @@ local function last_record(self, ...)
   end
 end
 
---- The last error of a group, nil when there is none.
+--- The last error of a group.
+-- @function Except:get
+-- @param[opt] name of the group; nil is the one without a name
+-- @return the error, nil when there is none
 function methods:get(name)
   local record = last_record(self, name)
   return record and record.value
 end
 
 --- All errors of a group.
+-- @function Except:group
+-- @param[opt] name of the group; nil is the one without a name
+-- @treturn {any,...} a list, in the order in which they were raised
 function methods:group(name)
   local list, n = {}, 0
   for _, record in ipairs(records_of(self)) do
@@ -123,7 +141,9 @@ function methods:group(name)
   return list
 end
 
---- All errors, in the order in which they were raised.
+--- All errors.
+-- @function Except:all
+-- @treturn {any,...} a list, in the order in which they were raised, across processes
 function methods:all()
   local list = {}
   for i, record in ipairs(records_of(self)) do
@@ -133,6 +153,8 @@ function methods:all()
 end
 
 --- Iterates over the errors that are there now.
+-- @function Except:iter
+-- @treturn function an iterator
 function methods:iter()
   local records, i = records_of(self), 0
   local list = table.move(records, 1, #records, 1, {})
@@ -145,6 +167,8 @@ function methods:iter()
 end
 
 --- Raises the last error caught, or the last of a group; nothing when there is none.
+-- @function Except:raise_any
+-- @param[opt] name of the group; nil is the one without a name
 function methods:raise_any(...)
   local record = last_record(self, ...)
   if record then
@@ -153,13 +177,17 @@ function methods:raise_any(...)
 end
 
 --- Forgets the errors and the result that this process knows of.
+-- @function Except:clear
 function methods:clear()
   self:pull()
   self._records, self._by_id = {}, {}
   self:clear_result()
 end
 
---- A function that does what func does, but records and swallows errors and keeps the result.
+--- A function that does what func does, but records and swallows errors and keeps the results.
+-- @function Except:wrap
+-- @tparam function func what to call
+-- @treturn function a function with the same parameters and results
 function methods:wrap(func)
   if not contexts.is_callable(func) then
     error(("bad argument #1 to 'wrap' (function expected, got %s)"):format(type(func)), 2)
@@ -177,7 +205,9 @@ function methods:wrap(func)
   end
 end
 
---- Keeps a function's results, for the process that made the book too.
+--- Keeps results, for the process that made the book too.
+-- @function Except:set_result
+-- @param ... the results
 function methods:set_result(...)
   local channel, time = self._channel, native.now()
   if channel and not channel:mine() then
@@ -187,6 +217,8 @@ function methods:set_result(...)
 end
 
 --- The results kept last, from whichever process.
+-- @function Except:get_result
+-- @return the results; nothing when there are none
 function methods:get_result()
   self:pull()
   local result = self._result
@@ -199,6 +231,8 @@ function methods:get_result()
   end
 end
 
+--- Forgets the results kept last.
+-- @function Except:clear_result
 function methods:clear_result()
   self:pull()
   self._result = nil
@@ -210,6 +244,8 @@ local function pop(self, ...)
 end
 
 --- The results kept last, which are then forgotten.
+-- @function Except:pop_result
+-- @return the results; nothing when there are none
 function methods:pop_result()
   return pop(self, self:get_result())
 end
@@ -225,7 +261,19 @@ local getters = {
   end,
 }
 
---- exc(), exc(name [, options]), exc(options): a context; exc(func, ...): runs func in the default one.
+--- A context, to be called with a function or kept in a `<close>` variable. Given a function, runs it with the other
+-- arguments in a context without a name and gives its results.
+-- @function Except:__call
+-- @param[opt] name of the group that errors are recorded in, or a function to run
+-- @tparam[opt] table options what differs from the options of the Except; they may stand first
+-- @tparam[opt] {any,...} options.types what to catch: classes, predicates, patterns
+-- @tparam[opt=true] boolean options.raises raise again what was recorded
+-- @tparam[opt=true] boolean options.catch_once outer contexts don't record again what this one has
+-- @tparam[opt] function options.log called with the error, its group and its traceback when it is recorded
+-- @treturn Context the context
+-- @usage
+-- exc "init" (initialize)
+-- exc("work", { raises = false })(work, arg)
 local function call(self, ...)
   local name, options = ...
   local given = select("#", ...)
@@ -263,6 +311,18 @@ local function show(self)
   return ("<%s raises=%s %s>"):format(metatable_of(self).__name:match "%w+$", self._options.raises, content)
 end
 
+--- How many errors are there.
+-- @function Except:__len
+-- @treturn integer
+
+--- The groups with their numbers of errors.
+-- @function Except:__tostring
+-- @treturn string text for messages
+
+--- Records what leaves the block; the error goes on.
+-- @function Except:__close
+
+-- What both classes have.
 for _, class in ipairs { Except, LocalExcept } do
   class.__index = function(self, key)
     local getter = getters[key]
@@ -311,25 +371,50 @@ end
 
 local book = {}
 
---- A book that every process forked later shares.
+--- @section end
+
+--- A book of errors that every process forked later shares: what they record reaches the one that made it.
+-- @function Except
+-- @tparam[opt] table|function|string options a table of options; or the types, one or several: only what matches one
+-- of them is caught. A type is a class (the error's metatable, or one of its ancestors), a function (of the error, true
+-- for a match), or a string (a pattern on its text); a sole table is always options
+-- @tparam[opt] {any,...} options.types what to catch
+-- @tparam[opt=true] boolean options.raises contexts raise again what they have recorded
+-- @tparam[opt=true] boolean options.catch_once what one context has recorded, outer ones don't record again
+-- @tparam[opt] function options.log called with each error, its group and its traceback when it is recorded
+-- @param ... further types
+-- @treturn Except
+-- @usage
+-- local exc = remoteobj.Except()
+-- exc "work" (work)
 function book.Except(...)
   local made = new_book(Except, ...)
   made._channel = channels.new(made)
   return made
 end
 
---- A book of this process alone, which hands out the very errors.
+--- A book of errors of this process alone, which hands out the very error values.
+-- @function LocalExcept
+-- @tparam[opt] table|function|string options a table of options; or the types, one or several: only what matches one
+-- of them is caught. A type is a class (the error's metatable, or one of its ancestors), a function (of the error, true
+-- for a match), or a string (a pattern on its text); a sole table is always options
+-- @tparam[opt] {any,...} options.types what to catch
+-- @tparam[opt=true] boolean options.raises contexts raise again what they have recorded
+-- @tparam[opt=true] boolean options.catch_once what one context has recorded, outer ones don't record again
+-- @tparam[opt] function options.log called with each error, its group and its traceback when it is recorded
+-- @param ... further types
+-- @treturn Except
 function book.LocalExcept(...)
   local made = new_book(LocalExcept, ...)
   return made
 end
 
---- Is the value an Except?
+-- Is the value an Except?
 function book.is_except(value)
   return type(value) == "table" and metatable_of(value) == Except
 end
 
---- Is the value a LocalExcept?
+-- Is the value a LocalExcept?
 function book.is_local(value)
   return type(value) == "table" and metatable_of(value) == LocalExcept
 end

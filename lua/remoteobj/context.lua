@@ -6,6 +6,7 @@
 -- `<close>` values see no failure, but the frame that catches, whose depth is the same for all
 -- contexts that one raise leaves; and an error that is a table, caught and raised again by the
 -- program, is known by itself.
+-- @module remoteobj
 
 local core = require "remoteobj.core"
 local classes = require "remoteobj.classes"
@@ -18,8 +19,7 @@ local metatable_of = debug and debug.getmetatable or getmetatable
 -- Coroutine -> the raise that was seen last on its way through it.
 local flights = setmetatable({}, { __mode = "k" })
 
----------------------------------------------------------------------------------------------
--- Options
+-- ---- options ----
 
 local function describe(value)
   return type(value) == "string" and ("%q"):format(value) or tostring(value)
@@ -126,8 +126,11 @@ local function matches(types, value)
   return false
 end
 
----------------------------------------------------------------------------------------------
--- Contexts
+-- ---- contexts ----
+
+--- Where errors are caught: what calling an `Except` gives. As a `<close>` variable it records what leaves the block,
+-- and the error goes on.
+-- @type Context
 
 local Context = { __name = "remoteobj.Context" }
 
@@ -198,7 +201,12 @@ local function is_callable(value)
   return type(value) == "function" or type(metatable) == "table" and rawget(metatable, "__call") ~= nil
 end
 
---- Runs func(...) in the context; gives its results.
+--- Runs a function, and records what it raises.
+-- @function Context:__call
+-- @tparam function func what to run
+-- @param ... its arguments
+-- @return its results; nothing when an error was recorded and not raised again
+-- @raise what it has recorded, unless `raises` is false
 function Context:__call(func, ...)
   if not is_callable(func) then
     error(("a context calls a function, got %s"):format(type(func)), 2)
@@ -223,12 +231,17 @@ local function close(closed, context, value, depth, since)
   take(context.exc, context.name, context, failure, closed == context and since or math.maxinteger)
 end
 
+--- Records what leaves the block; the error goes on.
+-- @function Context:__close
 function Context:__close(value)
   if value ~= nil then
     close(self, self, value, native.depth() - 1, self.since)
   end
 end
 
+--- Its name and its Except.
+-- @function Context:__tostring
+-- @treturn string text for messages
 function Context:__tostring()
   return ("context %s of %s"):format(self.name == nil and "(default)" or describe(self.name), tostring(self.exc))
 end

@@ -1,8 +1,21 @@
 --- Remote objects for Lua 5.4.
 --
--- A script forks a process, leaves an object in it, and goes on using it through a proxy as
--- if it were here. See README.md.
+-- A script forks a process, leaves an object in it, and goes on using it through a proxy as if it were here.
+--
+-- Misuse (a bad argument, an unknown name or option) raises an ordinary string. What goes wrong otherwise raises an
+-- `Error`, or what was raised in the other process: an error that is a table arrives as a copy with its metatable,
+-- any other as a `RemoteError`.
 -- @module remoteobj
+-- @usage
+-- local remoteobj = require "remoteobj"
+-- local remote = remoteobj.Proxy({ speed = 1 })
+-- local process <close> = remoteobj.process(function()
+--   remote:listen_()
+--   remoteobj.sleep(60)
+-- end):start()
+-- remote:wait_until_listening(process)
+-- print(remote.speed.__)
+-- process:terminate()
 
 local core = require "remoteobj.core"
 
@@ -26,7 +39,7 @@ local remoteobj = {
   traceback = core.traceback,
 }
 
-for _, part in ipairs { "except", "process" } do
+for _, part in ipairs { "except", "spawn" } do
   for name, value in pairs(require("remoteobj." .. part)) do
     remoteobj[name] = value
   end

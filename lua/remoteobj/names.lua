@@ -1,9 +1,10 @@
--- What classes, modules and functions are called, so that they travel by name.
+--- What classes, modules and functions are called, so that they travel by name.
 --
 -- A class is known in one of three ways: it was registered; it belongs to a proxied object;
 -- or it is reachable as `module`, `module.field` in package.loaded. "Class" is the table
 -- that users think of; the metatable of its instances is the same table, except for
 -- middleclass, which keeps it in `__instanceDict`. No metamethod of the classes runs here.
+-- @module remoteobj
 
 local names = {}
 
@@ -281,7 +282,14 @@ local function misuse(position, text, ...)
   error(("bad argument #%d to 'register' (%s)"):format(position, text:format(...)), 3)
 end
 
--- remoteobj.register(class [, name]) -> class
+--- Makes a class known, so that its instances travel. It must be registered on both sides, under the same name; a
+-- process that is forked later has it too. Methods `__pack(self)` and `__unpack(values...)` of the class replace the
+-- plain copy.
+-- @function register
+-- @tparam table class the metatable of its instances, or a class of a class library
+-- @tparam[opt] string name by default what the class calls itself in `__name`
+-- @treturn table the class
+-- @raise for a class without a name, or a name that another class has
 function names.register(class, name)
   if type(class) ~= "table" then misuse(1, "class (a table) expected, got %s", type(class)) end
   if name == nil then

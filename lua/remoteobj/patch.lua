@@ -1,6 +1,7 @@
 --- Makes the blocking functions of luaposix and LuaSocket let requests run.
 -- Each replacement waits as remoteobj does and then calls the original, which need not wait any more; so
 -- parameters, results and errors are the original's.
+-- @module remoteobj
 
 local core = require "remoteobj.core"
 
@@ -513,7 +514,9 @@ local function is_installed()
   return false
 end
 
---- Patches what is loaded now, and what will be when it is.
+--- Lets requests run while functions of luaposix and LuaSocket sleep, poll, wait and read, also of modules that are
+-- loaded later. Patching again does no harm.
+-- @function patch_blocking
 return function()
   for name in pairs(patches) do
     patch_module(name)

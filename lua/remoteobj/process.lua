@@ -1,11 +1,8 @@
---- Processes: the handle of a child, in the process that started it and in that one's forks.
+--- The handle of a child, in the process that started it and in that one's forks.
+-- @module remoteobj
 
 local core = require "remoteobj.core"
-local book = require "remoteobj.book"
-local channels = require "remoteobj.channel"
 local worker = require "remoteobj.child"
-local naming = require "remoteobj.naming"
-local options = require "remoteobj.options"
 
 local native = core._process
 local pack, unpack = table.pack, table.unpack
@@ -32,7 +29,38 @@ local function own_child(self, what)
   return child
 end
 
---- Starts the process. Returns the handle.
+--- A process that runs a function: what `process` gives. A `<close>` variable of it joins at the end of the block.
+-- Dropping the handle changes nothing: the child goes on.
+-- @type Process
+
+--- Its name: `name_`, or the function's name and a number.
+-- @tfield string name
+
+--- What `group_` was: the group of its errors in `exc`.
+-- @tfield any group
+
+--- Does the child end with its parent?
+-- @tfield boolean daemon
+
+--- The process id; nil before `start`.
+-- @tfield integer pid
+
+--- A descriptor that is readable once the process has ended; nil before `start`.
+-- @tfield integer sentinel
+
+--- nil while the process runs; 0 after a return, 1 after an error, the code of `os.exit`, -N after signal N.
+-- @tfield integer exitcode
+
+--- The Except with the errors of the process.
+-- @tfield Except exc
+
+--- The first value returned, nil until then; of a process that has yielded its one iterator.
+-- @tfield any result
+
+--- Starts the process: the function sees all values as they are now.
+-- @function Process:start
+-- @treturn Process the handle itself
+-- @raise when it was started already, or the system refuses a process
 function methods:start()
   if self._child or self._inside then
     error(("process '%s' was already started"):format(self.name), 2)
@@ -43,7 +71,7 @@ function methods:start()
   return self
 end
 
---- What the child has told of its end.
+-- What the child has told of its end.
 function methods:_arrived(failed, body, time, id)
   self._outcome, self._outcome_body = failed and "failed" or "returned", body
   if not failed then
@@ -204,7 +232,12 @@ local function raise_outcome(self)
   end
 end
 
---- Waits for the end, at most so many seconds. Returns whether it has ended; raises the error that has ended it.
+--- Waits for the end. Values that were yielded are taken in meanwhile and can still be iterated over.
+-- @function Process:join
+-- @tparam[opt] number timeout seconds; the default is `timeout_`, or without end
+-- @treturn boolean has it ended
+-- @raise the error that has ended it; `ProcessDied` after a signal that was not sent through this handle; neither with
+-- `raises_ = false`
 function methods:join(timeout)
   check_timeout("join", timeout)
   local child = own_child(self, "join")
@@ -216,6 +249,9 @@ function methods:join(timeout)
   return true
 end
 
+--- Has it been started and not ended yet?
+-- @function Process:is_alive
+-- @treturn boolean
 function methods:is_alive()
   return self._child ~= nil and self._child:alive() or self._inside == native.getpid()
 end
@@ -228,17 +264,23 @@ local function send_signal(self, signal)
   return sent
 end
 
---- Asks the process to end (SIGTERM). Returns false when it had ended already.
+--- Asks the process to end (SIGTERM).
+-- @function Process:terminate
+-- @treturn boolean false when it had ended already
 function methods:terminate()
   return send_signal(self, SIGTERM)
 end
 
---- Ends the process (SIGKILL). Returns false when it had ended already.
+--- Ends the process (SIGKILL).
+-- @function Process:kill
+-- @treturn boolean false when it had ended already
 function methods:kill()
   return send_signal(self, SIGKILL)
 end
 
---- Raises the error that has ended the process, else the last in `exc`; or the last of a group.
+--- Raises the error that has ended the process, else the last in `exc`; nothing when there is none.
+-- @function Process:raise_any
+-- @param[opt] name a group: its last error alone; nil is the group without a name
 function methods:raise_any(...)
   refresh(self)
   if select("#", ...) == 0 and self._error then
@@ -248,6 +290,8 @@ function methods:raise_any(...)
 end
 
 --- All that the function has returned; nothing until then.
+-- @function Process:results
+-- @return its results
 function methods:results()
   refresh(self)
   unpack_results(self)
@@ -322,7 +366,11 @@ local Closer = {
   end,
 }
 
---- Iterates over what the process yields: for use in a generic `for`.
+--- Iterates over what the process yields, waiting for each. Leaving the loop early ends the process at its next yield.
+-- @function Process:iter
+-- @return what a generic `for` needs
+-- @raise at the end the error that has ended the process, if there is one
+-- @usage for line in process:iter() do print(line) end
 function methods:iter()
   own_child(self, "iter")
   return iterator_of(self), nil, nil, setmetatable({ handle = self }, Closer)
@@ -332,24 +380,20 @@ function getters:pid()
   return self._inside or self._child and self._child:pid()
 end
 
---- The descriptor that is readable once the process has ended.
 function getters:sentinel()
   return self._child and self._child:sentinel()
 end
 
---- The exit code, -N after signal N, nil while the process runs.
 function getters:exitcode()
   refresh(self)
   return self._exitcode
 end
 
---- The Except with the errors of the process.
 function getters:exc()
   refresh(self)
   return self._exc
 end
 
---- The first value returned, nil until then; of a process that has yielded its one iterator.
 function getters:result()
   local child = self._child
   if child and not self._yielded and not self._drained and child:own() then
@@ -371,6 +415,7 @@ function Process:__index(key)
 end
 
 --- Joins. The process's error takes the place of one that the block has raised.
+-- @function Process:__close
 function Process:__close()
   local child = self._child
   if not child or not child:own() then
@@ -385,6 +430,9 @@ function Process:__close()
   end
 end
 
+--- Its name, and how it goes.
+-- @function Process:__tostring
+-- @treturn string text for messages
 function Process:__tostring()
   local state = "not started"
   if self._inside then
@@ -396,52 +444,4 @@ function Process:__tostring()
   return ("<process %s: %s>"):format(self.name, state)
 end
 
----------------------------------------------------------------------------------------------
--- The constructor
-
-local extra = {
-  exc_ = function(value)
-    return book.is_except(value), "an Except"
-  end,
-}
-
-local function choose(value, default)
-  if value == nil then
-    return default
-  end
-  return value
-end
-
---- A process that is to run func(...); `start` starts it.
-local function process(...)
-  local func, arguments, given = options.read("process", extra, ...)
-  if not func then
-    error(arguments, 2)
-  end
-  local name, known = given.name_, false
-  if not name then
-    local body = type(func) == "function" and func or getmetatable(func).__call
-    name, known = naming.of(func, body, 2)
-  end
-  local self = {
-    name = given.name_ or naming.numbered("process", name),
-    group = given.group_,
-    daemon = choose(given.daemon_, true),
-    _known_as = known and name or nil,
-    _func = func,
-    _arguments = arguments,
-    _timeout = given.timeout_,
-    _close = given.close_,
-    _raises = choose(given.raises_, true),
-    _sends = choose(given.results_, true),
-    _owns_exc = given.exc_ == nil,
-    _exc = given.exc_ or book.Except(),
-    _queue = { first = 1, last = 0 },
-    _sent = {},
-  }
-  self._channel = given.exc_ and channels.new() or self._exc._channel
-  self._token = self._channel:register(self)
-  return setmetatable(self, Process)
-end
-
-return { process = process, util = { process = process } }
+return Process

@@ -1,8 +1,72 @@
+/***
+The library's own errors.
+@module remoteobj
+*/
+
 #include "base/error.h"
 
 #include <stdarg.h>
 
 #include <lauxlib.h>
+
+/***
+What has gone wrong in the library: the metatable of its errors, which are tables.
+
+`NotListening`: nobody listens; the operation was certainly not run.
+
+`Disconnected`: the listener ended before it answered.
+
+`Timeout`: no answer in time, or nobody listened.
+
+`ProcessDied`: a process was killed by a signal that was not sent through its handle, or ended before it
+listened.
+
+`Unsendable`: a value can't travel; the message names its path.
+
+`Protocol`: bytes that are no message, or too many of them.
+@type Error
+*/
+
+/***
+Which of these it is.
+@tfield string kind
+*/
+
+/***
+What it says.
+@tfield string message
+*/
+
+/***
+Of `Disconnected` and `Timeout`: false only when the operation certainly has not been run.
+@tfield boolean may_have_run
+*/
+
+/***
+Of `ProcessDied`: how the process has ended, -N after signal N.
+@tfield integer exitcode
+*/
+
+/***
+Of `ProcessDied`: the name of the signal.
+@tfield string signal
+*/
+
+/***
+Of `ProcessDied`: the id of the process.
+@tfield integer pid
+*/
+
+/***
+Of `ProcessDied`: the name of the process.
+@tfield string process
+*/
+
+/***
+The message.
+@function Error:__tostring
+@treturn string
+*/
 
 static const char *const kind_names[] = {"NotListening", "Disconnected", "Timeout",
                                          "ProcessDied",  "Unsendable",   "Protocol"};

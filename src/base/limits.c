@@ -1,9 +1,21 @@
+/***
+Settings that programs may change.
+@module remoteobj
+*/
+
 #include "base/limits.h"
 
 #include <lauxlib.h>
 
 #define DEFAULT_FRAME (lua_Integer)(1 << 30)
 
+/***
+Settings of this Lua state, which programs may change.
+@table limits
+@tfield integer frame bytes that one message over a proxy may have, 1 GiB at first
+@tfield integer signal the number of the signal that announces requests to a program in a blocking call, at
+ first SIGURG; read when the first listener in the background begins
+*/
 static const char limits_key = 0;
 
 void ro_push_limits(lua_State *L) {

@@ -1,4 +1,7 @@
-/* pack, unpack and register. */
+/***
+pack, unpack and register.
+@module remoteobj
+*/
 #include <lauxlib.h>
 
 #include "base/huge.h"
@@ -6,7 +9,13 @@
 #include "codec/encoder.h"
 #include "codec/names.h"
 
-/* pack(...) -> string: the encodings of the arguments, one after the other. */
+/***
+The encoding of values as they travel: MessagePack with extensions (docs/wire-format.md).
+@function pack
+@param ... any values that can travel
+@treturn string their encodings, one after the other
+@raise `Unsendable` for a value that can't travel
+*/
 static int pack(lua_State *L) {
   static const ro_EncodeRules rules = {"value", NULL, NULL, NULL, 1, 0};
   int n = lua_gettop(L);
@@ -33,7 +42,16 @@ static void get_options(lua_State *L, int index, ro_DecodeRules *rules) {
   }
 }
 
-/* unpack(string [, {code = true}]) -> all values */
+/***
+The values that a string encodes. Runs no code and gives no function unless asked to.
+@function unpack
+@tparam string bytes what `pack` or another MessagePack library has made
+@tparam[opt] table options what the bytes may do
+@tparam[opt=false] boolean options.code allow functions, and classes with `__unpack`: for bytes that can be
+ trusted
+@return all values
+@raise `Protocol` for bytes that are no such encoding
+*/
 static int unpack(lua_State *L) {
   ro_DecodeRules rules = {0, NULL, NULL};
   size_t size;

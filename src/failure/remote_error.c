@@ -1,6 +1,7 @@
-/*
-** RemoteError, the form in which errors that are no tables arrive from other processes, and
-** what else users see of failures: remoteobj.traceback, remoteobj.Error.
+/***
+RemoteError, the form in which errors that are no tables arrive from other processes, and what else users see
+of failures.
+@module remoteobj
 */
 #include <string.h>
 
@@ -37,6 +38,42 @@ static const char *push_message(lua_State *L, int index) {
   return lua_tostring(L, -1);
 }
 
+/***
+An error of another process that was no table, or could not be sent: the metatable of what stands for it.
+The methods of strings work on its message, as in `err:match "boom"`.
+@type RemoteError
+*/
+
+/***
+What was raised; nil if it can't be sent.
+@tfield any value
+*/
+
+/***
+Its text.
+@tfield string message
+*/
+
+/***
+The traceback of the process in which it was raised.
+@tfield string traceback
+*/
+
+/***
+The id of that process.
+@tfield integer pid
+*/
+
+/***
+The name of that process.
+@tfield string process
+*/
+
+/***
+The message followed by the traceback.
+@function RemoteError:__tostring
+@treturn string
+*/
 static int error_tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   push_message(L, 1);
@@ -84,6 +121,11 @@ static int error_index(lua_State *L) {
   return 1;
 }
 
+/***
+The length of the message.
+@function RemoteError:__len
+@treturn integer
+*/
 static int error_length(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   push_message(L, 1);
@@ -91,7 +133,11 @@ static int error_length(lua_State *L) {
   return 1;
 }
 
-/* `..` gives text, as it did where the error was a string: the message stands for it. */
+/***
+Text, as where the error was a string: the message stands for it.
+@function RemoteError:__concat
+@treturn string
+*/
 static int error_concat(lua_State *L) {
   for (int i = 1; i <= 2; i++) {
     if (is_remote_error(L, i)) {
@@ -147,6 +193,14 @@ void ro_keep_traceback(lua_State *L, int index) {
   lua_pop(L, 2);
 }
 
+/*** @section end */
+
+/***
+The traceback of the process in which an error was raised.
+@function traceback
+@param err any error
+@treturn string text with every frame of the remote function; nil for an error that came from nowhere else
+*/
 static int traceback(lua_State *L) {
   luaL_checkany(L, 1);
   ro_push_known_traceback(L, 1);

@@ -1,5 +1,6 @@
-/*
-** Waiting while others run Lua: for descriptors and for time.
+/***
+Waiting while others run Lua: for descriptors and for time.
+@module remoteobj
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -378,7 +379,11 @@ int ro_wait_interruptible(lua_State *L, struct pollfd *fds, nfds_t count, int64_
 
 /* ---- sleep and poll ---- */
 
-/* sleep(seconds) */
+/***
+Sleeps and lets requests run meanwhile.
+@function sleep
+@tparam number seconds how long
+*/
 static int l_sleep(lua_State *L) {
   wait_or_raise(L, NULL, 0, ro_deadline(luaL_checknumber(L, 1)), 0);
   return 0;
@@ -463,7 +468,14 @@ static void set_revents(lua_State *L, short bits) {
   lua_pop(L, 1);
 }
 
-/* poll(fds [, timeout]) */
+/***
+Waits for descriptors and lets requests run meanwhile.
+@function poll
+@tparam table fds by descriptor a table whose field `events` says what to wait for, as
+ `{ [fd] = { events = { IN = true, OUT = true } } }`; sets `revents` likewise
+@tparam[opt] number timeout seconds, without end if not given
+@treturn integer how many are ready
+*/
 static int l_poll(lua_State *L) {
   enum { FDS = 1, TIMEOUT, ENTRIES, MEMORY };
   int64_t deadline = RO_NEVER;

@@ -1,3 +1,8 @@
+/***
+Carrying out what a view describes: here, or in the listener.
+@module remoteobj
+*/
+
 #include "remote/evaluate.h"
 
 #include <lauxlib.h>
@@ -140,11 +145,38 @@ int ro_evaluate(lua_State *L, int view, ro_Operation operation, int count) {
 }
 
 /***
-Evaluates a view. `remoteobj.get(view, options)` is the same.
+Evaluates a view, as `Proxy:get_` does: for code that is handed views.
+@function get
+@tparam Proxy view a view, or the proxy itself
+@tparam[opt] table options what holds for this evaluation
+@param[opt] options.default the value that takes the place of an answer that can't be had, or a function that
+ gives it
+@tparam[opt] number options.timeout seconds
+@return all results
+@raise what the evaluation raises; `NotListening`, `Disconnected` or `Timeout` where there is no answer
+*/
+
+/***
+A proxy, or a view of one: the proxy with a chain of operations that are not carried out yet. Fields and keys
+give views; a call, an assignment, `#` and `pairs` carry the chain out, in one request and one reply. Names
+that end or begin with an underscore are the proxy's own, and so are the words `super`, `passto`, `poll`,
+`process_requests`, `cancel_requests` and `wait_until_listening`; all others are the object's.
+
+Whatever is evaluated raises what the operation has raised in the listener; `NotListening`, `Disconnected` or
+`Timeout` where there is no answer and no default; `Unsendable` for a value that can't travel.
+@type Proxy
+*/
+
+/***
+Evaluates the view.
 @function Proxy:get_
-@tparam[opt] table options `default` and `timeout` (seconds), for this evaluation
+@tparam[opt] table options what holds for this evaluation
+@param[opt] options.default the value that takes the place of an answer that can't be had, or a function that
+ gives it
+@tparam[opt] number options.timeout seconds
 @return all results
 @raise what the evaluation raises
+@usage print(remote.speed:get_ { default = 0, timeout = 1 })
 */
 int ro_method_get(lua_State *L) {
   ro_check_view(L, 1);

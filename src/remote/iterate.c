@@ -1,3 +1,8 @@
+/***
+Loops over remote tables.
+@module remoteobj
+*/
+
 #include "remote/iterate.h"
 
 #include <lauxlib.h>
@@ -166,6 +171,18 @@ static int pairs_here(lua_State *L) {
   return 3;
 }
 
+/***
+@type Proxy
+*/
+
+/***
+Iterates over a remote table, honouring its own `__pairs`. Entries come in bounded chunks. An entry that is
+added or removed meanwhile may be seen or not, none twice.
+@function Proxy:__pairs
+@return what a generic `for` needs
+@raise what the evaluation raises; no default applies
+@usage for key, value in pairs(remote.prices) do print(key, value) end
+*/
 int ro_view_pairs(lua_State *L) {
   const ro_View *view = ro_check_view(L, 1);
   if (ro_listens_here(view->proxy))
@@ -197,6 +214,8 @@ static int next_item_here(lua_State *L) {
 Iterates over the values 1, 2, ... of a remote list, as `ipairs` would there.
 @function Proxy:ipairs_
 @return what a generic `for` needs
+@raise what the evaluation raises; no default applies
+@usage for i, item in remote.items:ipairs_() do print(i, item) end
 */
 int ro_method_ipairs(lua_State *L) {
   const ro_View *view = ro_check_view(L, 1);

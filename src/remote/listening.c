@@ -1,4 +1,7 @@
-/* The methods that have to do with listening. */
+/***
+The methods that have to do with listening.
+@module remoteobj
+*/
 
 #include <math.h>
 #include <poll.h>
@@ -26,7 +29,16 @@ typedef struct Handle {
   uint64_t generation;
 } Handle;
 
-/* Stops the listener that the handle came with, in the process that listens. */
+/***
+What `Proxy:listen_` gives, for `<close>`. Dropping it changes nothing: the listener goes on.
+@type Listening
+*/
+
+/***
+Stops the listener, as `Proxy:stop_listen_` does. Does nothing in a fork of the listening process, or when the
+listener that the handle came with has stopped.
+@function Listening:__close
+*/
 static int handle_close(lua_State *L) {
   const Handle *handle = luaL_checkudata(L, 1, HANDLE_METATABLE);
   ro_Listener *listener = handle->proxy->listener;
@@ -35,6 +47,11 @@ static int handle_close(lua_State *L) {
   return 0;
 }
 
+/***
+Tells whether the listener goes on.
+@function Listening:__tostring
+@treturn string text for messages
+*/
 static int handle_tostring(lua_State *L) {
   const Handle *handle = luaL_checkudata(L, 1, HANDLE_METATABLE);
   const ro_Listener *listener = handle->proxy->listener;
@@ -61,6 +78,10 @@ static void push_handle(lua_State *L, ro_Proxy *proxy) {
 
 /* ---- starting and stopping ---- */
 
+/***
+@type Proxy
+*/
+
 static ro_ListenOptions listen_options(lua_State *L) {
   static const char *const names[] = {"bg", "preempt", NULL};
   ro_ListenOptions options = {1, 1};
@@ -75,12 +96,15 @@ static ro_ListenOptions listen_options(lua_State *L) {
 }
 
 /***
-Begins to answer for the object.
+Begins to answer for the object, in this process.
 @function Proxy:listen_
-@tparam[opt] table options `bg` (true): serve from a thread, else only in `process_requests`, `poll`
- and `cancel_requests`; `preempt` (true): interrupt the program while it runs Lua
-@return a handle for `<close>`, which stops the listener
+@tparam[opt] table options how requests are served
+@tparam[opt=true] boolean options.bg serve in the background, else only in `process_requests` and `poll`
+@tparam[opt=true] boolean options.preempt let requests in between two instructions of the program, else only
+ while it waits inside the library
+@treturn Listening a handle for `<close>`, which stops the listener
 @raise when somebody listens already
+@usage local _ <close> = remote:listen_()
 */
 static int method_listen(lua_State *L) {
   ro_Proxy *proxy = ro_check_proxy(L, 1);
@@ -92,7 +116,8 @@ static int method_listen(lua_State *L) {
 }
 
 /***
-Stops listening; safe to call twice. Does nothing in a process that doesn't listen.
+Stops listening; safe to call twice. Requests that have been sent are served first, or refused with
+`fulfill_final = false`. Does nothing in a process that doesn't listen.
 @function Proxy:stop_listen_
 */
 static int method_stop_listen(lua_State *L) {
@@ -122,6 +147,7 @@ Serves what is pending, without blocking. A listener in the background leaves no
 @function Proxy:process_requests
 @tparam[opt] integer max how many at most
 @treturn integer how many were served
+@raise when this process doesn't listen
 */
 static int method_process_requests(lua_State *L) {
   lua_Integer most = luaL_optinteger(L, 2, LUA_MAXINTEGER);
@@ -135,6 +161,7 @@ static int method_process_requests(lua_State *L) {
 Refuses what is pending: its clients get their default or `NotListening`.
 @function Proxy:cancel_requests
 @treturn integer how many were refused
+@raise when this process doesn't listen
 */
 static int method_cancel_requests(lua_State *L) {
   ro_Listener *listener = check_listener(L, 1);
@@ -155,6 +182,7 @@ Serves at most one request.
 @function Proxy:poll
 @tparam[opt=0] number timeout seconds to wait for it
 @treturn boolean whether one was served
+@raise when this process doesn't listen
 */
 static int method_poll(lua_State *L) {
   ro_Listener *listener = check_listener(L, 1);
@@ -184,9 +212,10 @@ int ro_fileno(lua_State *L, int index) {
 }
 
 /***
-A descriptor that is readable when requests are pending, for foreign event loops.
+A descriptor that is readable when requests are pending, for event loops. It may be readable with nothing to
+serve; once `process_requests` has returned 0 it is quiet.
 @function Proxy:fileno_
-@treturn integer
+@treturn integer the descriptor
 @raise unless this process listens with `bg = false`
 */
 static int method_fileno(lua_State *L) {
@@ -277,10 +306,13 @@ static int wait_failed(lua_State *L, const Wait *wait, ro_ErrorKind kind) {
 /***
 Waits until somebody listens.
 @function Proxy:wait_until_listening
-@param[opt] process whose end ends the wait
-@tparam[opt] table options `timeout` (seconds), `fail` (true): raise instead of returning false
+@tparam[opt] Process process whose end ends the wait
+@tparam[opt] table options how to wait; they may also stand first
+@tparam[opt] number options.timeout seconds, without end if not given
+@tparam[opt=true] boolean options.fail raise instead of returning false
 @treturn boolean true when somebody listens
 @raise `Timeout`, or `ProcessDied` when the process ends first
+@usage remote:wait_until_listening(process, { timeout = 10 })
 */
 static int method_wait_until_listening(lua_State *L) {
   ro_Proxy *proxy = ro_check_view(L, 1)->proxy;

@@ -1,3 +1,8 @@
+/***
+What proxies and views do in expressions.
+@module remoteobj
+*/
+
 #include "remote/metamethods.h"
 
 #include <lauxlib.h>
@@ -53,6 +58,35 @@ static NameKind classify(lua_State *L, int key) {
   return kind;
 }
 
+/***
+@type Proxy
+*/
+
+/***
+A view of a field, whether it is there or not: nothing is sent. Names of the proxy's own give what they stand
+for.
+@function Proxy:__index
+@param key any value but nil that can travel
+@treturn Proxy the view
+@raise for an unknown name that begins or ends with an underscore
+*/
+
+/***
+The value of the view, as `Proxy:get_` without options gives it.
+@tfield any __
+*/
+
+/***
+A view of the same object on which names are looked up from the parent of its class on; methods called there
+get the object as self. For plain metatables, middleclass, Penlight, classic and 30log.
+@tfield Proxy super
+*/
+
+/***
+Does anybody listen now? False as soon as the listener has died.
+@tfield boolean listening_
+*/
+
 static int view_index(lua_State *L) {
   ro_View *view = ro_check_view(L, 1);
   switch (classify(L, 2)) {
@@ -80,6 +114,14 @@ static int view_index(lua_State *L) {
   }
 }
 
+/***
+Assigns in the listener.
+@function Proxy:__newindex
+@param key any value that can travel
+@param value nil deletes the key; a view stands for its value there
+@raise what the evaluation raises: a proxy's `default` does not cover assignments
+@usage remote.speed = 3
+*/
 static int view_newindex(lua_State *L) {
   ro_check_view(L, 1);
   if (classify(L, 2) != NAME_OF_OBJECT)
@@ -120,6 +162,16 @@ static int is_method_call(lua_State *L) {
   return same;
 }
 
+/***
+Calls there. `p:name(...)` gets the object on which the name was looked up as self, `p.name(...)` does not.
+@function Proxy:__call
+@param ... the arguments; a view of the same proxy stands for its value there
+@return all results, or a view where `eager_proxy` or `proxy` says so
+@raise what the evaluation raises
+@usage
+remote:move(10)          -- object:move(10)
+remote.items[1].name()   -- object.items[1].name()
+*/
 static int view_call(lua_State *L) {
   ro_check_view(L, 1);
   if (!is_method_call(L))
@@ -136,7 +188,11 @@ Passes the object to a function, in the listener.
 @function Proxy:passto
 @tparam function func called as `func(object, ...)`
 @param ... its other arguments
-@return all its results
+@return all its results, or a view where `eager_proxy` or `proxy` says so
+@raise what the evaluation raises
+@usage
+print(remote:passto(tostring))
+print(remote:passto(function(o, x) return o.total * x end, 2))
 */
 int ro_method_passto(lua_State *L) {
   ro_check_view(L, 1);
@@ -144,6 +200,12 @@ int ro_method_passto(lua_State *L) {
   return call_or_view(L, 1, RO_OP_PASSTO, lua_gettop(L) - 1);
 }
 
+/***
+The length, as `#` gives it there.
+@function Proxy:__len
+@treturn integer the length
+@raise what the evaluation raises
+*/
 static int view_len(lua_State *L) {
   ro_check_view(L, 1);
   lua_settop(L, 1);

@@ -1,4 +1,7 @@
-/* The methods of proxies and views: the names that end with an underscore, and a few words. */
+/***
+The methods of proxies and views: the names that end with an underscore, and a few words.
+@module remoteobj
+*/
 
 #include <string.h>
 
@@ -13,11 +16,65 @@
 static const char methods_key = 0;
 
 /***
-The same view carrying options for its evaluations.
+What `Proxy:stats_` gives: a snapshot of this process's counters for a proxy.
+@type Stats
+*/
+
+/***
+Requests sent.
+@tfield integer requests
+*/
+
+/***
+Replies received.
+@tfield integer replies
+*/
+
+/***
+Bytes of requests and replies sent.
+@tfield integer bytes_sent
+*/
+
+/***
+Bytes of requests and replies received.
+@tfield integer bytes_received
+*/
+
+/***
+Replies that nobody waited for any more.
+@tfield integer late_replies
+*/
+
+/***
+Requests that were executed here, failed ones included.
+@tfield integer served
+*/
+
+/***
+How many of those failed.
+@tfield integer errors
+*/
+
+/***
+Clients that are connected now.
+@tfield integer clients
+*/
+
+/***
+@type Proxy
+*/
+
+/***
+The same view with options. They hold for all that is built on it, but `proxy` for the next call alone; those
+of an earlier `with_` stay unless they are named again.
 @function Proxy:with_
-@tparam table options `default`; `timeout` (seconds); `proxy` (boolean): the next call gives a view, or is
- evaluated
-@treturn remoteobj.Proxy
+@tparam table options what holds for the evaluations
+@param[opt] options.default the value that takes the place of an answer that can't be had, or a function that
+ gives it
+@tparam[opt] number options.timeout seconds that an evaluation may take
+@tparam[opt] boolean options.proxy the next call gives a view (true), or is evaluated (false)
+@treturn Proxy the view
+@usage remote:with_ { timeout = 2 }:move(10)
 */
 static int method_with(lua_State *L) {
   ro_check_view(L, 1);
@@ -30,8 +87,9 @@ static int method_with(lua_State *L) {
 /***
 Is there an entry with that key.
 @function Proxy:contains_
-@param key
+@param key any value that can travel
 @treturn boolean `object[key] ~= nil`
+@raise what the evaluation raises
 */
 static int method_contains(lua_State *L) {
   ro_check_view(L, 1);
@@ -43,8 +101,9 @@ static int method_contains(lua_State *L) {
 /***
 The view of a key, whatever its name.
 @function Proxy:item_
-@param key
-@treturn remoteobj.Proxy
+@param key any value but nil
+@treturn Proxy the view
+@usage print(remote:item_("poll").__) -- a field called "poll", not the method
 */
 static int method_item(lua_State *L) {
   ro_check_view(L, 1);
@@ -57,8 +116,9 @@ static int method_item(lua_State *L) {
 /***
 Assigns, whatever the key's name.
 @function Proxy:set_
-@param key
+@param key any value but nil
 @param value nil deletes the key
+@raise what the evaluation raises
 */
 static int method_set(lua_State *L) {
   ro_check_view(L, 1);
@@ -72,7 +132,8 @@ static int method_set(lua_State *L) {
 /***
 Deletes a key, whatever its name.
 @function Proxy:del_
-@param key
+@param key any value but nil
+@raise what the evaluation raises
 */
 static int method_del(lua_State *L) {
   ro_check_view(L, 1);
@@ -94,7 +155,7 @@ static void push_field(lua_State *L, const char *name, size_t size) {
 The view of a path: `p:attrs_("a.b", "c")` is `p.a.b.c`.
 @function Proxy:attrs_
 @tparam string ... names, also several joined by dots
-@treturn remoteobj.Proxy
+@treturn Proxy the view
 */
 static int method_attrs(lua_State *L) {
   int last = lua_gettop(L);
@@ -119,10 +180,9 @@ static void set_counter(lua_State *L, const char *name, lua_Integer value) {
 }
 
 /***
-This process's counters for the proxy: `requests`, `replies`, `bytes_sent`, `bytes_received`,
-`late_replies`; in the listener `served`, `errors` and `clients`.
+This process's counters for the proxy. Evaluations in the listener's own process don't count.
 @function Proxy:stats_
-@treturn table a snapshot
+@treturn Stats a snapshot
 */
 static int method_stats(lua_State *L) {
   const ro_Proxy *proxy = ro_check_view(L, 1)->proxy;

@@ -1,4 +1,7 @@
-/* The proxy itself: its making, its end, and what a fork does to it. */
+/***
+The proxy itself: its making, its end, and what a fork does to it.
+@module remoteobj
+*/
 
 #include "remote/proxy.h"
 
@@ -113,15 +116,22 @@ static void remember(lua_State *L, const ro_Proxy *proxy) {
 }
 
 /***
-A proxy of an object: stands for it in every process that is forked later.
+Makes a proxy of an object: it stands for the object in every process that is forked later. The process that
+listens (see `Proxy:listen_`) answers for the object.
 @function Proxy
-@param object the object: any value but nil
-@tparam[opt] table options `default`: what takes the place of an answer that can't be had, or a
- function that gives it; `timeout`: seconds that an evaluation may take; `eager_proxy` (false): calls give
- views instead of being evaluated; `fulfill_final` (true): a listener that stops serves first what has
- been sent
-@treturn remoteobj.Proxy
+@param object the object: any value but nil and proxies
+@tparam[opt] table options what holds for all evaluations
+@param[opt] options.default the value that takes the place of an answer that can't be had, or a function that
+ is called without arguments to give it; it does not cover assignments
+@tparam[opt] number options.timeout seconds that an evaluation may take, without end if not given
+@tparam[opt=false] boolean options.eager_proxy calls give views, to be evaluated later, instead of being
+ evaluated
+@tparam[opt=true] boolean options.fulfill_final a listener that stops serves first what has been sent, else
+ refuses it
+@treturn Proxy the proxy
 @raise for bad arguments, and when the system refuses descriptors or memory
+@usage
+local remote = remoteobj.Proxy({ count = 0 }, { default = "no answer", timeout = 5 })
 */
 static int proxy_new(lua_State *L) {
   ro_Proxy *proxy;

@@ -1,3 +1,8 @@
+/***
+Chains as text, and their equality.
+@module remoteobj
+*/
+
 #include "remote/text.h"
 
 #include <ctype.h>
@@ -202,6 +207,16 @@ void ro_push_evaluation_text(lua_State *L, int view, ro_Operation operation, int
     lua_pushfstring(L, "pairs(%s)", lua_tostring(L, -1));
 }
 
+/***
+@type Proxy
+*/
+
+/***
+The chain in Lua syntax, as `<Remote NAME : (?.a[1]("x"))>`. NAME is what `tostring` gives of the object here.
+Nothing is sent.
+@function Proxy:__tostring
+@treturn string text for messages
+*/
 int ro_view_tostring(lua_State *L) {
   const ro_View *view = ro_check_view(L, 1);
   const char *name, *chain;
@@ -294,6 +309,12 @@ static int same_view(lua_State *L, int a, int b, int depth) {
   return same;
 }
 
+/***
+Do both stand for the same chain on the same object, options apart? Nothing is sent.
+@function Proxy:__eq
+@tparam Proxy other another view
+@treturn boolean
+*/
 int ro_view_eq(lua_State *L) {
   int are_views = ro_test_view(L, 1) != NULL && ro_test_view(L, 2) != NULL;
   lua_pushboolean(L, are_views && same_view(L, 1, 2, 0));
