@@ -6,7 +6,10 @@ CC = cc
 CFLAGS = -O2 -g
 WERROR = 0
 V = 0
-BUILD = build
+# 1: with what POSIX has alone, as on systems that lack Linux's own calls; in a folder of its own.
+NO_LINUX = 0
+POSIX_ONLY = $(filter-out 0,$(NO_LINUX))
+BUILD = $(if $(POSIX_ONLY),build/no-linux,build)
 PREFIX = /usr/local
 LIBDIR = $(PREFIX)/lib
 INCLUDEDIR = $(PREFIX)/include
@@ -22,7 +25,8 @@ LUA_INCDIR := $(or $(LUA_INCDIR),$(shell sh scripts/find-lua-headers.sh))
 OBJCOPY = objcopy
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes $(if $(filter-out 0,$(WERROR)),-Werror)
-ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOURCE -pthread -Isrc -isystem "$(LUA_INCDIR)"
+FEATURES = $(if $(POSIX_ONLY),-D_XOPEN_SOURCE=700 -DRO_NO_LINUX,-D_GNU_SOURCE) -D_FILE_OFFSET_BITS=64
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden $(FEATURES) -pthread -Isrc -isystem "$(LUA_INCDIR)"
 # A thread of the library may still return through its code when Lua unloads the module: it stays loaded.
 ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
 
@@ -56,6 +60,7 @@ say = $(if $(Q),@echo '  $(1)')
 export LUA_PATH = lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
+export NO_LINUX
 
 .PHONY: all module library demo test check bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format
 .PHONY: rockspecs rock install install-module install-library uninstall clean help
@@ -243,4 +248,4 @@ help:
 	@echo "make rockspecs           write the rockspecs anew, from scripts/rockspecs.lua"
 	@echo "make rock                pack the last commit as a source rock and a binary rock, into $(BUILD)/rock"
 	@echo "make clean               remove build"
-	@echo "Variables: CC CFLAGS LDFLAGS WERROR=1 V=1 LUA_INCDIR LUA BUILD"
+	@echo "Variables: CC CFLAGS LDFLAGS WERROR=1 V=1 LUA_INCDIR LUA BUILD NO_LINUX=1"

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/limits.h"
+#include "base/platform.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
 #include "host/host.h"
@@ -14,21 +15,26 @@
 #include "remote/proxy.h"
 
 /* A program that is linked statically as a whole has neither, and nothing that could be unloaded. */
+#if RO_HAS_DLADDR
 #pragma weak dladdr
 #pragma weak dlopen
+#endif
 
 /*
 ** The shared object that this code is part of stays in memory until the process ends, also when a state
 ** that loaded it is closed: its signal handler and what it registered for forks point into it.
-** In a program itself, rather than in a shared object, this does nothing.
+** In a program itself, rather than in a shared object, this does nothing. Elsewhere the
+** linker has to see to it (-z nodelete).
 */
 static void stay_loaded(void) {
+#if RO_HAS_DLADDR
   static const char inside = 0;
   Dl_info info;
   if (dladdr == NULL || dlopen == NULL)
     return;
   if (dladdr(&inside, &info) != 0 && info.dli_fname != NULL)
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
+#endif
 }
 
 int ro_open_core(lua_State *L) {

@@ -41,7 +41,8 @@ function helper.folder()
   folder = assert(command_output "mktemp -d"):gsub("%s+$", "")
   local command = table.concat({
     os.getenv "CC" or "cc",
-    "-std=c11 -O2 -g -D_GNU_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -shared -Wl,-z,nodelete",
+    "-std=c11 -O2 -g -fPIC -fvisibility=hidden -Wall -Wextra -shared -Wl,-z,nodelete",
+    (os.getenv "NO_LINUX" or "0") ~= "0" and "-D_XOPEN_SOURCE=700 -DRO_NO_LINUX" or "-D_GNU_SOURCE",
     os.getenv "REMOTEOBJ_TEST_CFLAGS" or "",
     "-I" .. quoted(root .. "src"),
     include_flags(),
@@ -49,6 +50,8 @@ function helper.folder()
     quoted(root .. "spec/support/lock_threads.c"),
     quoted(root .. "src/lock/") .. "*.c",
     quoted(root .. "src/base/") .. "*.c",
+    quoted(root .. "src/sys/event.c"),
+    quoted(root .. "src/sys/descriptor.c"),
     "-lpthread 2>&1",
   }, " ")
   local ok, text = command_output(command)

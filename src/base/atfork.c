@@ -10,24 +10,38 @@ static ro_ForkNode *first;
 static int install_error;
 static int process_id;
 
-static void before_fork(void) {
-  pthread_mutex_lock(&list_mutex);
+/* How often the calling thread holds the mutex: it may fork while it does. */
+static _Thread_local int holds;
+
+static void lock_list(void) {
+  if (holds++ == 0)
+    pthread_mutex_lock(&list_mutex);
 }
 
-static void after_fork_in_parent(void) {
-  pthread_mutex_unlock(&list_mutex);
+static void unlock_list(void) {
+  if (--holds == 0)
+    pthread_mutex_unlock(&list_mutex);
 }
 
 static void after_fork_in_child(void) {
   process_id = getpid();
   for (ro_ForkNode *node = first; node != NULL; node = node->next)
     node->in_child(node);
-  pthread_mutex_unlock(&list_mutex);
+  unlock_list();
 }
 
 static void install(void) {
   process_id = getpid();
-  install_error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  install_error = pthread_atfork(lock_list, unlock_list, after_fork_in_child);
+}
+
+void ro_atfork_hold(void) {
+  pthread_once(&once, install);
+  lock_list();
+}
+
+void ro_atfork_release(void) {
+  unlock_list();
 }
 
 int ro_pid(void) {
@@ -39,18 +53,18 @@ int ro_atfork_add(ro_ForkNode *node) {
   pthread_once(&once, install);
   if (install_error != 0)
     return install_error;
-  pthread_mutex_lock(&list_mutex);
+  lock_list();
   node->previous = NULL;
   node->next = first;
   if (first != NULL)
     first->previous = node;
   first = node;
-  pthread_mutex_unlock(&list_mutex);
+  unlock_list();
   return 0;
 }
 
 void ro_atfork_remove(ro_ForkNode *node) {
-  pthread_mutex_lock(&list_mutex);
+  lock_list();
   if (node->previous != NULL)
     node->previous->next = node->next;
   else if (first == node)
@@ -58,5 +72,5 @@ void ro_atfork_remove(ro_ForkNode *node) {
   if (node->next != NULL)
     node->next->previous = node->previous;
   node->next = node->previous = NULL;
-  pthread_mutex_unlock(&list_mutex);
+  unlock_list();
 }

@@ -21,6 +21,13 @@ int ro_atfork_add(ro_ForkNode *node);
 /* Takes `node` out again; harmless when it is not linked. */
 void ro_atfork_remove(ro_ForkNode *node);
 
+/*
+** Between the two no other thread of this process forks: what must not get into another's child can be made
+** meanwhile. The caller itself may fork; its child has to release too. May be nested.
+*/
+void ro_atfork_hold(void);
+void ro_atfork_release(void);
+
 /* The id of this process, without a system call. */
 int ro_pid(void);
 

@@ -116,7 +116,7 @@ static int lock_gc(lua_State *L) {
 
 static void init_thread(ro_Thread *t, ro_Lock *lock) {
   t->lock = lock;
-  t->wake[0] = t->wake[1] = -1;
+  ro_event_init(&t->wake);
 }
 
 /* Acquires what the lock needs from the system. Returns 0 or an errno, and then has nothing. */

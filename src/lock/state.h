@@ -18,6 +18,7 @@
 #include "base/patience.h"
 #include "lock/lock.h"
 #include "lock/signal.h"
+#include "sys/event.h"
 
 /* How long a thread may run Lua while another library thread, or the program behind one, waits. */
 #define RO_SLICE (INT64_C(5) * RO_SECOND / 1000)
@@ -63,7 +64,7 @@ struct ro_Thread {
   ro_WaitObserver observer;
   void *context;
   ro_Section section; /* in which a host leaves the state to others */
-  int wake[2];        /* readable at [0] once ro_wait_poll is to return; -1 until needed (mutex) */
+  ro_Event wake;      /* set once ro_wait_poll is to return; closed until needed (mutex) */
 };
 
 /* The user's hook of a coroutine that has ours for the moment. */

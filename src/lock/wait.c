@@ -3,26 +3,18 @@ Waiting while others run Lua: for descriptors and for time.
 @module remoteobj
 */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/platform.h"
 #include "lock/hook.h"
 #include "lock/state.h"
-
-#if defined(__linux__) && !defined(RO_NO_LINUX)
-#define RO_LINUX 1
-#include <sys/eventfd.h>
-#else
-#define RO_LINUX 0
-#endif
 
 #define FEW 8 /* descriptors that need no memory of their own */
 
@@ -30,45 +22,13 @@ static const char nothing_key = 0; /* in the registry: a Lua function that does 
 
 /* ---- waking a thread that waits ---- */
 
-/* Makes the descriptors that ro_wait_wake writes to. Returns 0 or an errno. */
-static int open_wake(int fds[2]) {
-#if RO_LINUX
-  int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (fd < 0)
-    return errno;
-  fds[0] = fds[1] = fd;
-#else
-  if (pipe(fds) != 0)
-    return errno;
-  for (int i = 0; i < 2; i++) {
-    fcntl(fds[i], F_SETFD, FD_CLOEXEC);
-    fcntl(fds[i], F_SETFL, O_NONBLOCK);
-  }
-#endif
-  return 0;
-}
-
 void ro_wait_wake(ro_Thread *thread) {
-  static const uint64_t one = 1;
-  ssize_t ignored;
-  if (thread->wake[1] < 0)
-    return;
-  ignored = write(thread->wake[1], &one, sizeof one); /* full: it is readable then */
-  (void)ignored;
+  if (thread->wake.fd >= 0)
+    ro_event_set(&thread->wake);
 }
 
 void ro_wait_forget(ro_Thread *thread) {
-  if (thread->wake[0] >= 0)
-    close(thread->wake[0]);
-  if (thread->wake[1] >= 0 && thread->wake[1] != thread->wake[0])
-    close(thread->wake[1]);
-  thread->wake[0] = thread->wake[1] = -1;
-}
-
-static void drain_wake(const ro_Thread *thread) {
-  char bytes[64];
-  while (read(thread->wake[0], bytes, sizeof bytes) == (ssize_t)sizeof bytes)
-    ;
+  ro_event_close(&thread->wake);
 }
 
 void ro_thread_wake(ro_Thread *thread) {
@@ -158,7 +118,7 @@ void ro_wait_interrupted(lua_State *L) {
 ** NULL. Returns -1 with errno set where it fails.
 */
 static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline, const sigset_t *mask) {
-#if RO_LINUX
+#if RO_HAS_PPOLL
   struct timespec t;
   int64_t left;
   if (deadline == RO_NEVER)
@@ -264,14 +224,15 @@ static int wait_until(ro_Patience *patience, Wait *w, int64_t deadline) {
 
 /* Makes sure that the calling thread can be woken, where there are others. Returns 0 or an errno. */
 static int need_wake(ro_Lock *lock, ro_Thread *self) {
-  int fds[2], e;
-  if (!lock->active || self->wake[0] >= 0)
+  ro_Event wake;
+  int e;
+  if (!lock->active || self->wake.fd >= 0)
     return 0;
-  e = open_wake(fds);
+  e = ro_event_open(&wake);
   if (e != 0)
     return e;
   pthread_mutex_lock(&lock->mutex);
-  memcpy(self->wake, fds, sizeof fds);
+  self->wake = wake;
   pthread_mutex_unlock(&lock->mutex);
   return 0;
 }
@@ -289,12 +250,12 @@ static int take_wake(ro_Thread *self) {
 */
 static int poll_once(ro_Lock *lock, ro_Thread *self, Wait *w, nfds_t count, int64_t deadline) {
   int ready, e;
-  w->count = self->wake[0] >= 0 ? count + 1 : count;
+  w->count = self->wake.fd >= 0 ? count + 1 : count;
   ro_wait_begin(lock);
   ready = count > 0 ? wait_until(&self->patience, w, deadline) : wait_blocking(w, deadline);
   e = errno;
   if (ready > 0 && w->count > count && w->fds[count].revents != 0) {
-    drain_wake(self);
+    ro_event_clear(&self->wake);
     ready--;
   }
   ro_wait_end(lock);
@@ -347,7 +308,7 @@ int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline
     return fail(L, "cannot wait", e);
   if (count > 0)
     memcpy(all, fds, (size_t)count * sizeof *fds);
-  all[count].fd = self->wake[0];
+  all[count].fd = self->wake.fd;
   all[count].events = POLLIN;
   all[count].revents = 0;
   ready = poll_all(L, lock, all, count, deadline, flags);

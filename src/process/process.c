@@ -18,6 +18,7 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "base/platform.h"
 #include "failure/failure.h"
 #include "lock/lock.h"
 #include "process/daemon.h"
@@ -87,7 +88,7 @@ static void finish_process(int code) {
   _exit(code);
 }
 
-#ifdef __GLIBC__
+#if RO_HAS_ON_EXIT
 /* Should somebody call exit() itself: the parent's exit handlers are not this process's business. */
 static void at_exit(int code, void *context) {
   (void)context;
@@ -98,7 +99,7 @@ static void at_exit(int code, void *context) {
 /* What the program has on the stack stays there untouched: this never returns. */
 static void run_child(lua_State *L, int daemon, const ro_Parent *parent) {
   int code = 1;
-#ifdef __GLIBC__
+#if RO_HAS_ON_EXIT
   on_exit(at_exit, NULL);
 #endif
   if (daemon && ro_daemon_begin(parent) != 0)
@@ -324,16 +325,30 @@ static int process_deadline(lua_State *L) {
   return 1;
 }
 
+typedef struct Signal {
+  int number;
+  const char *name;
+} Signal;
+
+#define SIGNAL(name)                                                                                         \
+  { name, #name }
+
+static const Signal signals[] = {
+    SIGNAL(SIGABRT), SIGNAL(SIGALRM), SIGNAL(SIGBUS),   SIGNAL(SIGCHLD), SIGNAL(SIGCONT), SIGNAL(SIGFPE),
+    SIGNAL(SIGHUP),  SIGNAL(SIGILL),  SIGNAL(SIGINT),   SIGNAL(SIGKILL), SIGNAL(SIGPIPE), SIGNAL(SIGPROF),
+    SIGNAL(SIGQUIT), SIGNAL(SIGSEGV), SIGNAL(SIGSTOP),  SIGNAL(SIGSYS),  SIGNAL(SIGTERM), SIGNAL(SIGTRAP),
+    SIGNAL(SIGTSTP), SIGNAL(SIGTTIN), SIGNAL(SIGTTOU),  SIGNAL(SIGURG),  SIGNAL(SIGUSR1), SIGNAL(SIGUSR2),
+    SIGNAL(SIGXCPU), SIGNAL(SIGXFSZ), SIGNAL(SIGVTALRM)};
+
 /* signal_name(number): "SIGKILL" and the like. */
 static int process_signal_name(lua_State *L) {
   int number = (int)luaL_checkinteger(L, 1);
-#ifdef __GLIBC__
-  const char *name = sigabbrev_np(number);
-  if (name != NULL) {
-    lua_pushfstring(L, "SIG%s", name);
-    return 1;
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+    if (signals[i].number == number) {
+      lua_pushstring(L, signals[i].name);
+      return 1;
+    }
   }
-#endif
   lua_pushfstring(L, "signal %d", number);
   return 1;
 }

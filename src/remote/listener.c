@@ -100,7 +100,7 @@ static void free_threads(ro_Listener *listener) {
 
 /* Waits for the threads to end; the last who waits clears up. */
 static void await_threads(lua_State *L, ro_Listener *listener) {
-  struct pollfd done = {.fd = listener->done, .events = POLLIN};
+  struct pollfd done = {.fd = listener->done.fd, .events = POLLIN};
   int ready = 0;
   listener->waiting++;
   while (ready == 0)
@@ -113,7 +113,7 @@ static void await_threads(lua_State *L, ro_Listener *listener) {
 
 /* The same in a finalizer, where nothing may raise. */
 static void await_threads_at_end(ro_Listener *listener) {
-  struct pollfd done = {.fd = listener->done, .events = POLLIN};
+  struct pollfd done = {.fd = listener->done.fd, .events = POLLIN};
   ro_wait_begin(listener->lock);
   while (poll(&done, 1, -1) < 0 && errno == EINTR) {
   }
@@ -184,7 +184,7 @@ static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions optio
   listener->lock = listener->proxy->lock;
   listener->options = options;
   listener->home = ro_pid();
-  listener->done = -1;
+  ro_event_init(&listener->done);
   if (luaL_newmetatable(L, METATABLE)) {
     lua_pushcfunction(L, listener_gc);
     lua_setfield(L, -2, "__gc");
@@ -258,8 +258,9 @@ uint64_t ro_listener_generation(const ro_Listener *listener) {
   return listener->generation;
 }
 
-int ro_listener_fileno(const ro_Listener *listener) {
-  return listener->hub.poller;
+int ro_listener_fileno(lua_State *L, ro_Listener *listener) {
+  int fd = ro_poller_fileno(&listener->hub.poller);
+  return fd >= 0 ? fd : luaL_error(L, "requests cannot be watched for: %s", strerror(errno));
 }
 
 lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer most, int refuse) {

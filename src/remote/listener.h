@@ -49,8 +49,8 @@ int ro_listener_is_background(const ro_Listener *listener);
 /* Which of the door's listeners it is. */
 uint64_t ro_listener_generation(const ro_Listener *listener);
 
-/* The descriptor that is readable when there is something to serve. */
-int ro_listener_fileno(const ro_Listener *listener);
+/* The descriptor that is readable when there is something to serve. [-0, +0, v] */
+int ro_listener_fileno(lua_State *L, ro_Listener *listener);
 
 /*
 ** Serves on the calling thread what is pending, at most `most` requests (refuses them with `refuse`);

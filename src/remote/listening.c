@@ -195,7 +195,7 @@ static int method_poll(lua_State *L) {
     return 1;
   }
   for (;;) {
-    struct pollfd ready = {.fd = ro_listener_fileno(listener), .events = POLLIN};
+    struct pollfd ready = {.fd = ro_listener_fileno(L, listener), .events = POLLIN};
     int served = ro_listener_process(L, listener, 1, 0) > 0;
     if (served || proxy->listener != listener || ro_wait_poll(L, &ready, 1, deadline) == 0) {
       lua_pushboolean(L, served);
@@ -205,10 +205,10 @@ static int method_poll(lua_State *L) {
 }
 
 int ro_fileno(lua_State *L, int index) {
-  const ro_Listener *listener = check_listener(L, index);
+  ro_Listener *listener = check_listener(L, index);
   if (ro_listener_is_background(listener))
     luaL_error(L, "a listener in the background serves by itself: use p:listen_{bg = false}");
-  return ro_listener_fileno(listener);
+  return ro_listener_fileno(L, listener);
 }
 
 /***
@@ -330,7 +330,7 @@ static int method_wait_until_listening(lua_State *L) {
     now = ro_now();
     if (now >= wait.deadline)
       return wait_failed(L, &wait, RO_TIMEOUT);
-    fds[0] = (struct pollfd){.fd = proxy->door.gate, .events = POLLIN};
+    fds[0] = (struct pollfd){.fd = proxy->door.gate.fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = sentinel, .events = POLLIN};
     ro_wait_poll(L, fds, 2, wait.deadline - now > LOOK_AGAIN ? now + LOOK_AGAIN : wait.deadline);
     if (fds[0].revents != 0 && !ro_door_is_open(&proxy->door, NULL))

@@ -279,7 +279,7 @@ static void *seat_main(void *argument) {
   lock_roles(listener);
   seat->ended = 1;
   if (--listener->threads == 0)
-    ro_event_set(listener->done);
+    ro_event_set(&listener->done);
   unlock_roles(listener);
   return NULL;
 }
@@ -294,10 +294,9 @@ int ro_seats_open(lua_State *L, ro_Listener *listener) {
   pthread_cond_init(&listener->lead_is_free, NULL);
   pthread_cond_init(&listener->turn_is_free, NULL);
   prepare_spare(L, listener);
-  listener->done = ro_event_open();
-  if (listener->done < 0)
-    return errno;
-  error = ro_lock_activate(L);
+  error = ro_event_open(&listener->done);
+  if (error == 0)
+    error = ro_lock_activate(L);
   if (error != 0)
     return error;
   lock_roles(listener);
@@ -331,9 +330,7 @@ void ro_seats_close(ro_Listener *listener) {
     ro_buffer_free(&seat->answer);
     free(seat);
   }
-  if (listener->done >= 0)
-    close(listener->done);
-  listener->done = -1;
+  ro_event_close(&listener->done);
   pthread_mutex_destroy(&listener->mutex);
   pthread_cond_destroy(&listener->lead_is_free);
   pthread_cond_destroy(&listener->turn_is_free);
@@ -341,8 +338,6 @@ void ro_seats_close(ro_Listener *listener) {
 
 void ro_seats_forget(ro_Listener *listener) {
   pthread_mutex_init(&listener->mutex, NULL);
-  if (listener->done >= 0)
-    close(listener->done);
-  listener->done = -1;
+  ro_event_close(&listener->done);
   listener->threads = 0;
 }

@@ -45,9 +45,9 @@ struct ro_Listener {
   int active;       /* requests begun and not yet answered */
   int idle;         /* seats that wait for the lead */
   int threads;
-  int stopping; /* no more clients: ends when all is answered */
-  int over;     /* has ended: the threads go home */
-  int done;     /* an event: no thread is left */
+  int stopping;  /* no more clients: ends when all is answered */
+  int over;      /* has ended: the threads go home */
+  ro_Event done; /* no thread is left */
 };
 
 /*

@@ -1,7 +1,6 @@
 #include "sys/door.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,10 +9,19 @@
 #include <unistd.h>
 
 #include "base/atfork.h"
+#include "base/platform.h"
+#include "sys/descriptor.h"
 #include "sys/event.h"
 #include "sys/life.h"
 
 #define ENDS 3
+
+/* Sockets that keep messages apart. Packets are what not every system has for local sockets. */
+#if RO_LINUX
+#define MESSAGES SOCK_SEQPACKET
+#else
+#define MESSAGES SOCK_DGRAM
+#endif
 
 struct ro_DoorPage {
   _Atomic uint64_t state;   /* generation, pid and phase in one word, so that they change together */
@@ -22,52 +30,53 @@ struct ro_DoorPage {
 };
 
 #define PHASE_BITS 2
-#define PID_BITS 22 /* Linux: process ids stay below 2^22 */
 
 static uint64_t packed(ro_DoorState s) {
-  return s.generation << (PID_BITS + PHASE_BITS) | (uint64_t)s.pid << PHASE_BITS | (uint64_t)s.phase;
+  return s.generation << (RO_PID_BITS + PHASE_BITS) | (uint64_t)s.pid << PHASE_BITS | (uint64_t)s.phase;
 }
 
 static ro_DoorState unpacked(uint64_t word) {
   ro_DoorState s;
-  s.generation = word >> (PID_BITS + PHASE_BITS);
-  s.pid = (pid_t)(word >> PHASE_BITS & ((UINT64_C(1) << PID_BITS) - 1));
+  s.generation = word >> (RO_PID_BITS + PHASE_BITS);
+  s.pid = (pid_t)(word >> PHASE_BITS & ((UINT64_C(1) << RO_PID_BITS) - 1));
   s.phase = (ro_DoorPhase)(word & ((1 << PHASE_BITS) - 1));
   return s;
 }
 
+/* Makes the pair of sockets. Returns 0 or an errno. */
+static int open_sockets(ro_Door *door) {
+  int ends[2], error = ro_sockets_open(MESSAGES, ends);
+  if (error != 0)
+    return error;
+  door->client_end = ends[0];
+  door->listener_end = ends[1];
+  error = ro_descriptor_unblock(door->client_end);
+  return error != 0 ? error : ro_descriptor_unblock(door->listener_end);
+}
+
 int ro_door_open(ro_Door *door) {
-  int ends[2], error;
+  int error;
   memset(door, 0, sizeof *door);
-  door->life = door->gate = door->client_end = door->listener_end = -1;
+  ro_event_init(&door->gate);
+  door->life = door->client_end = door->listener_end = -1;
   door->page = mmap(NULL, sizeof *door->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (door->page == MAP_FAILED) {
     door->page = NULL;
     return errno;
   }
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0) {
-    door->client_end = ends[0];
-    door->listener_end = ends[1];
-    door->gate = ro_event_open();
-    if (door->gate >= 0)
-      return 0;
-  }
-  error = errno;
-  ro_door_close(door);
+  error = open_sockets(door);
+  if (error == 0)
+    error = ro_event_open(&door->gate);
+  if (error != 0)
+    ro_door_close(door);
   return error;
 }
 
-static void close_end(int *fd) {
-  if (*fd >= 0)
-    close(*fd);
-  *fd = -1;
-}
-
 void ro_door_close(ro_Door *door) {
-  close_end(&door->client_end);
-  close_end(&door->listener_end);
-  close_end(&door->gate);
-  close_end(&door->life);
+  ro_descriptor_close(&door->client_end);
+  ro_descriptor_close(&door->listener_end);
+  ro_event_close(&door->gate);
+  ro_descriptor_close(&door->life);
   if (door->page != NULL)
     munmap(door->page, sizeof *door->page);
   door->page = NULL;
@@ -83,7 +92,7 @@ static int is_alive(ro_Door *door, ro_DoorState state) {
     return 1;
   if (door->life < 0 || door->life_generation != state.generation) {
     uint64_t born = atomic_load(&door->page->born[state.generation & 1]);
-    close_end(&door->life);
+    ro_descriptor_close(&door->life);
     door->life = ro_life_open(state.pid, state.phase == RO_DOOR_OPENING ? 0 : born);
     door->life_generation = state.generation;
     if (door->life < 0)
@@ -116,7 +125,7 @@ int ro_door_claim(ro_Door *door, ro_DoorState *state) {
     mine.phase = RO_DOOR_OPENING;
     if (atomic_compare_exchange_strong(&door->page->state, &word, packed(mine))) {
       atomic_store(&door->page->born[mine.generation & 1], ro_life_born(mine.pid));
-      ro_event_clear(door->gate);
+      ro_event_clear(&door->gate);
       *state = mine;
       return 0;
     }
@@ -131,12 +140,12 @@ static void enter_phase(ro_Door *door, ro_DoorPhase phase) {
 
 void ro_door_announce(ro_Door *door) {
   enter_phase(door, RO_DOOR_OPEN);
-  ro_event_set(door->gate);
+  ro_event_set(&door->gate);
 }
 
 void ro_door_shut(ro_Door *door) {
   enter_phase(door, RO_DOOR_CLOSING);
-  ro_event_clear(door->gate);
+  ro_event_clear(&door->gate);
 }
 
 void ro_door_leave(ro_Door *door, int well) {
@@ -204,7 +213,7 @@ int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]) {
 }
 
 void ro_door_mend_gate(ro_Door *door) {
-  ro_event_clear(door->gate);
+  ro_event_clear(&door->gate);
   if (ro_door_is_open(door, NULL))
-    ro_event_set(door->gate);
+    ro_event_set(&door->gate);
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "sys/event.h"
+
 /* How far the listener of a generation is. */
 typedef enum ro_DoorPhase { RO_DOOR_FREE, RO_DOOR_OPENING, RO_DOOR_OPEN, RO_DOOR_CLOSING } ro_DoorPhase;
 
@@ -24,7 +26,7 @@ typedef struct ro_DoorPage ro_DoorPage;
 typedef struct ro_Door {
   ro_DoorPage *page;
   int client_end, listener_end; /* of the socket pair */
-  int gate;                     /* an event of sys/event.h: set while somebody listens */
+  ro_Event gate;                /* set while somebody listens */
   int life;                     /* of the listener that was looked at last (sys/life.h), or -1 */
   uint64_t life_generation;     /* the generation that `life` belongs to */
 } ro_Door;

@@ -1,6 +1,5 @@
 #include "sys/hub.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,9 +94,9 @@ static void free_buried(ro_Hub *hub) {
 static void end_connection(ro_Hub *hub, ro_Connection *c) {
   if (c->has_ended)
     return;
-  ro_poller_remove(hub->poller, c->link.in);
+  ro_poller_remove(&hub->poller, c->link.in);
   if (c->writes)
-    ro_poller_remove(hub->poller, c->link.out);
+    ro_poller_remove(&hub->poller, c->link.out);
   ro_link_close(&c->link);
   unlink_connection(hub, c);
   c->has_ended = 1;
@@ -113,11 +112,11 @@ static int is_held_back(const ro_Connection *c) {
 static void update_interest(ro_Hub *hub, ro_Connection *c) {
   int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c);
   if (writes && !c->writes)
-    ro_poller_add(hub->poller, c->link.out, c, 0);
+    ro_poller_add(&hub->poller, c->link.out, c, 0);
   else if (!writes && c->writes)
-    ro_poller_remove(hub->poller, c->link.out);
+    ro_poller_remove(&hub->poller, c->link.out);
   if (reads != c->reads)
-    ro_poller_change(hub->poller, c->link.in, c, reads, 0);
+    ro_poller_change(&hub->poller, c->link.in, c, reads, 0);
   c->writes = writes;
   c->reads = reads;
 }
@@ -126,7 +125,7 @@ static void accept_connections(ro_Hub *hub) {
   int ends[3];
   while (ro_door_accept(hub->door, hub->generation, ends) == 0) {
     ro_Connection *c = calloc(1, sizeof *c);
-    if (c == NULL || ro_poller_add(hub->poller, ends[0], c, 1) != 0) {
+    if (c == NULL || ro_poller_add(&hub->poller, ends[0], c, 1) != 0) {
       free(c);
       for (int i = 0; i < 3; i++)
         close(ends[i]);
@@ -206,7 +205,7 @@ static void receive(ro_Hub *hub, ro_Connection *c) {
 static void attend(ro_Hub *hub, const ro_Ready *ready) {
   ro_Connection *c = ready->owner;
   if (ready->owner == hub) {
-    ro_event_clear(hub->wake);
+    ro_event_clear(&hub->wake);
     hub->is_woken = 1;
   } else if (ready->owner == hub->door) {
     accept_connections(hub);
@@ -243,32 +242,29 @@ int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
   hub->door = door;
   hub->generation = generation;
   hub->limit = limit;
-  hub->wake = -1;
-  hub->poller = ro_poller_open();
-  if (hub->poller < 0)
-    return errno;
-  hub->wake = ro_event_open();
-  error = hub->wake < 0 ? errno : ro_poller_add(hub->poller, hub->wake, hub, 1);
+  ro_event_init(&hub->wake);
+  error = ro_poller_open(&hub->poller);
+  if (error != 0)
+    return error;
+  error = ro_event_open(&hub->wake);
   if (error == 0)
-    error = ro_poller_add(hub->poller, door->listener_end, door, 1);
+    error = ro_poller_add(&hub->poller, hub->wake.fd, hub, 1);
+  if (error == 0)
+    error = ro_poller_add(&hub->poller, door->listener_end, door, 1);
   if (error == 0)
     error = pthread_mutex_init(&hub->mutex, NULL);
-  if (error != 0)
-    ro_hub_forget(hub);
+  if (error != 0) {
+    ro_poller_close(&hub->poller);
+    ro_event_close(&hub->wake);
+  }
   return error;
-}
-
-static void close_end(int *fd) {
-  if (*fd >= 0)
-    close(*fd);
-  *fd = -1;
 }
 
 void ro_hub_forget(ro_Hub *hub) {
   for (ro_Connection *c = hub->connections; c != NULL; c = c->next)
     ro_link_close_descriptors(&c->link);
-  close_end(&hub->poller);
-  close_end(&hub->wake);
+  ro_poller_forget(&hub->poller);
+  ro_event_close(&hub->wake);
 }
 
 void ro_hub_close(ro_Hub *hub) {
@@ -281,8 +277,8 @@ void ro_hub_close(ro_Hub *hub) {
   while ((c = pop_ready(hub)) != NULL)
     release(hub, c);
   free_buried(hub);
-  close_end(&hub->poller);
-  close_end(&hub->wake);
+  ro_poller_close(&hub->poller);
+  ro_event_close(&hub->wake);
   pthread_mutex_destroy(&hub->mutex);
 }
 
@@ -321,7 +317,7 @@ static int take_ready(ro_Hub *hub, ro_Request *request) {
 
 /* What one look at the descriptors brings; for ro_patience_try. */
 typedef struct Look {
-  int poller;
+  ro_Poller *poller;
   ro_Ready ready[READY_AT_ONCE];
 } Look;
 
@@ -347,7 +343,7 @@ static int wait_for_ready(ro_Hub *hub, Look *l, int milliseconds) {
 
 /* Looks at the descriptors until a frame is there, nothing more is going on, or the hub is woken. */
 static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
-  Look l = {.poller = hub->poller};
+  Look l = {.poller = &hub->poller};
   int count, found;
   hub->since_look = hub->is_woken = 0;
   do {
@@ -374,13 +370,13 @@ int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds) {
 }
 
 void ro_hub_wake(ro_Hub *hub) {
-  ro_event_set(hub->wake);
+  ro_event_set(&hub->wake);
 }
 
 void ro_hub_remind(ro_Hub *hub) {
   pthread_mutex_lock(&hub->mutex);
   if (hub->ready_first != NULL)
-    ro_event_set(hub->wake);
+    ro_event_set(&hub->wake);
   pthread_mutex_unlock(&hub->mutex);
 }
 
@@ -433,7 +429,7 @@ int ro_hub_flush(ro_Hub *hub, int64_t deadline) {
     ro_Ready ready[READY_AT_ONCE];
     int count;
     pthread_mutex_unlock(&hub->mutex);
-    count = ro_poller_wait(hub->poller, ready, READY_AT_ONCE, FLUSH_STEP);
+    count = ro_poller_wait(&hub->poller, ready, READY_AT_ONCE, FLUSH_STEP);
     pthread_mutex_lock(&hub->mutex);
     attend_all(hub, ready, count);
   }

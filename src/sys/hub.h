@@ -12,7 +12,9 @@
 
 #include "base/patience.h"
 #include "sys/door.h"
+#include "sys/event.h"
 #include "sys/link.h"
+#include "sys/poller.h"
 
 typedef struct ro_Connection ro_Connection;
 
@@ -21,8 +23,8 @@ typedef struct ro_Hub {
   ro_Door *door;
   uint64_t generation;
   size_t limit; /* of a frame's payload, bytes */
-  int poller;   /* also what foreign event loops watch */
-  int wake;     /* an event (sys/event.h) that ends a ro_hub_next that waits */
+  ro_Poller poller;
+  ro_Event wake; /* ends a ro_hub_next that waits */
   ro_Connection *connections;
   ro_Connection *buried;                   /* have ended and wait to be freed */
   ro_Connection *ready_first, *ready_last; /* that have a whole frame */

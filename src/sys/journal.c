@@ -4,13 +4,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/platform.h"
+#include "sys/descriptor.h"
+
+#if RO_HAS_GETRANDOM
+#include <sys/random.h>
+#endif
 
 /* Most bytes of a fragment: Linux moves less than 2 GiB by one write. */
 #define FRAGMENT_LIMIT ((size_t)1 << 30)
@@ -65,36 +69,35 @@ static uint64_t check_of(const Header *h, const char *bytes) {
 
 /* ---- opening and closing ---- */
 
-static int open_temporary(void) {
-  char name[] = "/tmp/remoteobj-XXXXXX";
-  int fd = mkostemp(name, O_CLOEXEC | O_APPEND);
-  if (fd >= 0)
-    unlink(name);
+static int open_appending(void) {
+  int fd = ro_anonymous_file();
+  if (fd >= 0 && fcntl(fd, F_SETFL, O_APPEND) != 0)
+    ro_descriptor_close(&fd);
   return fd;
 }
 
-static int open_anonymous(void) {
-  int fd = -1;
-#ifdef MFD_CLOEXEC
-  fd = memfd_create("remoteobj", MFD_CLOEXEC);
-  if (fd >= 0 && fcntl(fd, F_SETFL, O_APPEND) == 0)
-    return fd;
-  if (fd >= 0)
-    close(fd);
+/* Fills in bytes that nobody can guess; returns whether it could. */
+static int random_bytes(void *to, size_t size) {
+#if RO_HAS_GETRANDOM
+  return getrandom(to, size, GRND_NONBLOCK) == (ssize_t)size;
+#else
+  int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+  int done = fd >= 0 && read(fd, to, size) == (ssize_t)size;
+  ro_descriptor_close(&fd);
+  return done;
 #endif
-  return open_temporary();
 }
 
 static uint64_t random_key(const void *salt) {
   uint64_t key;
-  if (getrandom(&key, sizeof key, GRND_NONBLOCK) == (ssize_t)sizeof key)
+  if (random_bytes(&key, sizeof key))
     return key;
   return mix(mix((uint64_t)ro_now(), (uint64_t)getpid()), (uint64_t)(uintptr_t)salt);
 }
 
 int ro_journal_open(ro_Journal *j) {
   memset(j, 0, sizeof *j);
-  j->fd = open_anonymous();
+  j->fd = open_appending();
   if (j->fd < 0)
     return errno;
   j->key = random_key(j);
@@ -112,9 +115,7 @@ void ro_journal_close(ro_Journal *j) {
     j->parts = part->next;
     free_part(part);
   }
-  if (j->fd >= 0)
-    close(j->fd);
-  j->fd = -1;
+  ro_descriptor_close(&j->fd);
 }
 
 /* ---- writing ---- */
@@ -192,6 +193,18 @@ static enum Finding read_fragment(ro_Journal *j, int64_t offset, int64_t length,
   return WHOLE;
 }
 
+/* Where `key` first stands in the `size` bytes; NULL when nowhere. */
+static const char *find_word(const char *bytes, size_t size, const uint64_t *key) {
+  const char *at = bytes;
+  while (size - (size_t)(at - bytes) >= sizeof *key) {
+    at = memchr(at, *(const unsigned char *)key, size - (size_t)(at - bytes) - sizeof *key + 1);
+    if (at == NULL || memcmp(at, key, sizeof *key) == 0)
+      return at;
+    at++;
+  }
+  return NULL;
+}
+
 /* Where the journal's key stands next, from `from` on; `length` when nowhere; -1 with errno. */
 static int64_t find_key(ro_Journal *j, int64_t from, int64_t length) {
   char step[SEARCH_STEP];
@@ -201,7 +214,7 @@ static int64_t find_key(ro_Journal *j, int64_t from, int64_t length) {
     const char *at;
     if (state < 0)
       return -1;
-    at = state == 0 ? NULL : memmem(step, size, &j->key, sizeof j->key);
+    at = state == 0 ? NULL : find_word(step, size, &j->key);
     if (at != NULL)
       return from + (at - step);
     from += (int64_t)(size - sizeof j->key + 1);

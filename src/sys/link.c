@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/descriptor.h"
+
 #define LEAST_READ (size_t)(64 * 1024)
 #define KEPT_MEMORY (size_t)(256 * 1024) /* larger buffers go back to the heap when empty */
 #define WORTH_EXCHANGE (size_t)(16 * 1024)
@@ -14,22 +16,12 @@ void ro_link_init(ro_Link *link) {
   link->in = link->out = link->guard = -1;
 }
 
-static void close_end(int *fd) {
-  if (*fd >= 0)
-    close(*fd);
-  *fd = -1;
-}
-
-static int open_pipe(int ends[2]) {
-  return pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : errno;
-}
-
 int ro_link_open(ro_Link *link, int far[3]) {
   int there[2], back[2], error;
   ro_link_init(link);
-  if ((error = open_pipe(there)) != 0)
+  if ((error = ro_pipe_open(there)) != 0)
     return error;
-  if ((error = open_pipe(back)) != 0) {
+  if ((error = ro_pipe_open(back)) != 0) {
     close(there[0]);
     close(there[1]);
     return error;
@@ -44,7 +36,7 @@ int ro_link_open(ro_Link *link, int far[3]) {
     return 0;
   error = errno;
   for (int i = 0; i < 3; i++)
-    close_end(&far[i]);
+    ro_descriptor_close(&far[i]);
   ro_link_close_descriptors(link);
   return error;
 }
@@ -57,9 +49,9 @@ void ro_link_adopt(ro_Link *link, const int ends[3]) {
 }
 
 void ro_link_close_descriptors(ro_Link *link) {
-  close_end(&link->in);
-  close_end(&link->out);
-  close_end(&link->guard);
+  ro_descriptor_close(&link->in);
+  ro_descriptor_close(&link->out);
+  ro_descriptor_close(&link->guard);
 }
 
 void ro_link_close(ro_Link *link) {
