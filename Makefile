@@ -35,18 +35,16 @@ C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] bench/reference/*.c)
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
 
-# The C module that scripts require, and the library for C hosts, which has the Lua half inside. What only one of them
-# has is src/module.c; src/library.c, the Lua half as data, and the public functions, which stand alone.
-MODULE = $(BUILD)/lib/remoteobj/core.so
+# The C module that scripts require, and the library for C hosts: both have the Lua half inside, so that each is whole
+# by itself. What only one of them has is src/module.c, and the public functions, which stand alone.
+MODULE = $(BUILD)/lib/remoteobj.so
 HEADER = src/remoteobj.h
 VERSION := $(shell sed -n 's/^#define REMOTEOBJ_VERSION "\(.*\)"/\1/p' $(HEADER))
 SONAME = libremoteobj.so.$(firstword $(subst ., ,$(VERSION)))
 SHARED_LIBRARY = $(BUILD)/lib/libremoteobj.so.$(VERSION)
 STATIC_LIBRARY = $(BUILD)/lib/libremoteobj.a
 EMBEDDED = $(BUILD)/obj/embedded
-ENTRIES = $(BUILD)/obj/module.o $(BUILD)/obj/library.o $(BUILD)/obj/public.o
-COMMON_OBJECTS = $(filter-out $(ENTRIES),$(OBJECTS))
-LIBRARY_OBJECTS = $(COMMON_OBJECTS) $(BUILD)/obj/library.o $(EMBEDDED).o
+LIBRARY_OBJECTS = $(filter-out $(BUILD)/obj/module.o $(BUILD)/obj/public.o,$(OBJECTS)) $(EMBEDDED).o
 
 # Where Lua looks for modules: LuaRocks has places of its own.
 INSTALL_LMOD = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
@@ -73,8 +71,10 @@ module: $(MODULE)
 
 library: $(SHARED_LIBRARY) $(STATIC_LIBRARY)
 
-$(MODULE): $(COMMON_OBJECTS) $(BUILD)/obj/module.o
+# A core.so in a folder of its own, which earlier builds made, would be found before this one.
+$(MODULE): $(LIBRARY_OBJECTS) $(BUILD)/obj/module.o
 	@mkdir -p $(@D)
+	@rm -rf $(@D)/remoteobj
 	$(call say,LINK $@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
 
@@ -208,8 +208,8 @@ INSTALLED_LIBRARIES = libremoteobj.a libremoteobj.so.$(VERSION) $(SONAME) librem
 install: install-module install-library
 
 install-module: module
-	mkdir -p "$(INSTALL_CMOD)/remoteobj" "$(INSTALL_LMOD)/remoteobj"
-	install -m 755 "$(MODULE)" "$(INSTALL_CMOD)/remoteobj/core.so"
+	mkdir -p "$(INSTALL_CMOD)" "$(INSTALL_LMOD)/remoteobj"
+	install -m 755 "$(MODULE)" "$(INSTALL_CMOD)/remoteobj.so"
 	install -m 644 $(LUA_SOURCES) "$(INSTALL_LMOD)/remoteobj"
 
 install-library: library
@@ -223,9 +223,9 @@ install-library: library
 	  > "$(DESTDIR)$(LIBDIR)/pkgconfig/remoteobj.pc"
 
 uninstall:
-	rm -f "$(INSTALL_CMOD)/remoteobj/core.so" $(LUA_SOURCES:lua/%="$(INSTALL_LMOD)/%")
+	rm -f "$(INSTALL_CMOD)/remoteobj.so" $(LUA_SOURCES:lua/%="$(INSTALL_LMOD)/%")
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h" $(INSTALLED_LIBRARIES:%="$(DESTDIR)$(LIBDIR)/%")
-	-rmdir "$(INSTALL_CMOD)/remoteobj" "$(INSTALL_LMOD)/remoteobj"
+	-rmdir "$(INSTALL_LMOD)/remoteobj"
 
 clean:
 	rm -rf build

@@ -1,7 +1,8 @@
 -- Is the installed library below the folder arg[1] whole? Uses it as a program would: an object in a process of
--- its own, asked from here. Every file of the library must come from that folder.
+-- its own, asked from here. Every file of the library must come from that folder: the C module alone, which has the
+-- Lua half inside, where package.path leads to no files.
 local root = assert(arg[1], "usage: check-installed.lua FOLDER")
-local remoteobj = require "remoteobj"
+local remoteobj, origin = require "remoteobj"
 
 local Counter = { count = 40 }
 Counter.__index = Counter
@@ -28,15 +29,17 @@ do
   remote.stopped = true
 end
 
-local function check(name, path)
-  local file = package.searchpath(name, path)
-  assert(file:sub(1, #root) == root, name .. " comes from " .. file)
+local function check(name, file)
+  assert(file and file:sub(1, #root) == root, name .. " comes from " .. tostring(file))
 end
 
-check("remoteobj.core", package.cpath)
-for name in pairs(package.loaded) do
-  if name:match "^remoteobj" and name ~= "remoteobj.core" then
-    check(name, package.path)
+check("remoteobj", origin)
+check("remoteobj.core", package.searchpath("remoteobj", package.cpath))
+if origin:match "%.lua$" then
+  for name in pairs(package.loaded) do
+    if name:match "^remoteobj" and name ~= "remoteobj.core" then
+      check(name, package.searchpath(name, package.path))
+    end
   end
 end
 print("the library in " .. root .. " works")

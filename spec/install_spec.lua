@@ -25,7 +25,7 @@ describe("make install", function()
       "lib/libremoteobj.so",
       "lib/libremoteobj.so.0",
       "lib/libremoteobj.so.0.1.0",
-      "lib/lua/5.4/remoteobj/core.so",
+      "lib/lua/5.4/remoteobj.so",
       "lib/pkgconfig/remoteobj.pc",
     }
     for _, name in ipairs(files("lua/remoteobj", "*.lua")) do
@@ -41,7 +41,7 @@ describe("make install", function()
 
   it("has its own PREFIX by default", function()
     local told = run({ "make", "-n", "install" }, copy)
-    assert.is_truthy(told:find('"/usr/local/lib/lua/5.4/remoteobj/core.so"', 1, true))
+    assert.is_truthy(told:find('"/usr/local/lib/lua/5.4/remoteobj.so"', 1, true))
     assert.is_truthy(told:find('"/usr/local/share/lua/5.4/remoteobj"', 1, true))
   end)
 
@@ -53,7 +53,7 @@ describe("make install", function()
   it("puts headers and libraries where it is told", function()
     local told = run({ "make", "-n", "install", "PREFIX=/p", "LIBDIR=/l l", "INCLUDEDIR=/i i", "DESTDIR=/d d" }, copy)
     for _, place in ipairs {
-      '"/d d/l l/lua/5.4/remoteobj/core.so"', '"/d d/p/share/lua/5.4/remoteobj"', '"/d d/i i/remoteobj.h"',
+      '"/d d/l l/lua/5.4/remoteobj.so"', '"/d d/p/share/lua/5.4/remoteobj"', '"/d d/i i/remoteobj.h"',
       '"build/lib/libremoteobj.a" "/d d/l l"', '"/d d/l l/libremoteobj.so"', '"/d d/l l/pkgconfig/remoteobj.pc"',
     } do
       assert.is_truthy(told:find(place, 1, true), place)

@@ -1,4 +1,4 @@
-/* The Lua half of the library as data, which scripts/embed.sh writes when the library for C hosts is built. */
+/* The Lua half of the library as data, which scripts/embed.sh writes when the library is built. */
 #ifndef RO_EMBEDDED_H
 #define RO_EMBEDDED_H
 

@@ -1,4 +1,4 @@
-/* The entry of the library for C hosts: the C half, and the Lua half out of memory. */
+/* The entry of the whole library: the C half, and the Lua half out of memory. */
 
 #include <string.h>
 

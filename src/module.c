@@ -1,4 +1,7 @@
-/* The entry of the C module, for `require "remoteobj.core"`. The library for C hosts has src/library.c instead. */
+/*
+** The C half alone, for the Lua half where that comes from files: `require "remoteobj.core"` finds it in remoteobj.so.
+** That has the entry of the whole too (src/library.c), for a program whose package.path leads to no files.
+*/
 
 #include <lauxlib.h>
 #include <lua.h>

@@ -78,16 +78,20 @@ function installation.copy_sources(folder)
   }
 end
 
---- Uses the library that is installed below `root`, from there alone.
+local function use(root, interpreter, lua_path)
+  local env = { LUA_PATH = lua_path, LUA_CPATH = ("%s/lib/lua/5.4/?.so"):format(root) }
+  local output = run({ interpreter, "scripts/check-installed.lua", root }, nil, env)
+  assert(output == ("the library in %s works\n"):format(root), output)
+end
+
+--- Uses the library that is installed below `root`, from there alone: its Lua files and the C module, and then the
+-- C module by itself.
 -- @param root where `share/lua` and `lib/lua` are
 -- @param[opt] interpreter the program that runs Lua scripts
 function installation.check(root, interpreter)
-  local env = {
-    LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua"):format(root, root),
-    LUA_CPATH = ("%s/lib/lua/5.4/?.so"):format(root),
-  }
-  local output = run({ interpreter or "lua5.4", "scripts/check-installed.lua", root }, nil, env)
-  assert(output == ("the library in %s works\n"):format(root), output)
+  interpreter = interpreter or "lua5.4"
+  use(root, interpreter, ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua"):format(root, root))
+  use(root, interpreter, "")
 end
 
 return installation
