@@ -139,18 +139,21 @@ check: all
 
 # A whole run leaves its results in bench/; one of some rows, or a quick one, only below $(BUILD).
 BENCH_BUILD = $(BUILD)/bench
+ROWS ?=
+QUICK ?= 0
 BENCH_RESULTS = $(if $(ROWS)$(filter-out 0,$(QUICK)),$(BENCH_BUILD),bench)
-export BENCH_BUILD CC ROWS QUICK
 
+bench: export BENCH_BUILD := $(BENCH_BUILD)
 bench:
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory $(PARALLEL) all $(BENCH_BUILD)/pipes $(BENCH_BUILD)/frames.so
 	@$(LUA) bench/run.lua "$(BENCH_RESULTS)"
+	@$(if $(filter bench,$(BENCH_RESULTS)),$(LUA) bench/document.lua bench/results.json docs/performance.md)
 
 $(BENCH_BUILD)/%: bench/reference/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -o $@ $<
 
 $(BENCH_BUILD)/frames.so: bench/reference/frames.c $(filter $(BUILD)/obj/sys/% $(BUILD)/obj/base/%,$(OBJECTS))
 	@mkdir -p $(@D)

@@ -50,6 +50,20 @@ function format.target(row)
   return limit and (row.at_most and "≤ " or "≥ ") .. format.figure(limit, row.unit or "x") or ""
 end
 
+--- Machine, versions and counts of a run: a list of lines.
+function format.circumstances(run)
+  local m, names = run.machine, {}
+  for name, version in pairs(run.versions) do
+    names[#names + 1] = name .. " " .. version
+  end
+  table.sort(names)
+  return {
+    ("%s, %d CPUs, %d GiB, %s"):format(m.cpu, m.cpus, m.memory, m.kernel),
+    table.concat(names, ", "),
+    ("%d rounds, slices of %g ms, %d s in all"):format(run.rounds, run.slice * 1000, run.seconds),
+  }
+end
+
 --- Pads to so many characters.
 function format.pad(text, width)
   return text .. (" "):rep(width - utf8.len(text))

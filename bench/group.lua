@@ -1,6 +1,6 @@
 -- One group of measurements, in a process of its own, so that groups don't disturb each other's memory.
 --
--- Usage: group.lua NAME SLICE      SLICE: seconds that each measurement lasts in a round
+-- Usage: group.lua NAME SLICE [quick]      SLICE: seconds that each measurement lasts in a round
 --
 -- A group is a file of bench/rows, which returns a function that is given the object below and says with it what
 -- is measured and what is compared:
@@ -10,7 +10,8 @@
 --   group:program("pipes", "raw pipes", { "pipes", "try" })    another program: counts in, seconds out
 --   group:row { "call", per = "pipes", at_most = 1.6 }         a ratio; `above` a difference; neither: the figure
 --
--- The driver asks by lines: "describe", then "round" again and again.
+-- It sets `group.title`, and may set `group.chart` (to have a panel in the chart) and `group.rounds` (to take part in
+-- so many only). The driver asks by lines: "describe", then "round" again and again.
 local json = require "bench.json"
 local peer = require "bench.peer"
 local clock = require "posix.time"
@@ -46,26 +47,32 @@ local function timed(run, n)
   return run(n) or now() - begin
 end
 
--- How many operations last about as long as a slice; the attempts also warm up.
+-- How many operations last about as long as a slice, when n took so long.
+local function fitting(n, seconds, slice)
+  return math.max(1, math.floor(n * slice / seconds))
+end
+
+-- The same by trying, which also warms up.
 local function calibrate(run, slice)
   local n, seconds = 1, timed(run, 1)
   while seconds < slice / 4 do
     n = n * 2
     seconds = timed(run, n)
   end
-  return math.max(1, math.floor(n * slice / seconds))
+  return fitting(n, seconds, slice)
 end
 
 --- The time of one operation: run(n) carries out n of them, and returns the seconds if it has a clock of its
--- own. Options: `unit` "/s" for the rate instead; `slice`, seconds; `operations`, how many one of run's counts for.
-function Group:time(name, what, run, options)
-  options = options or {}
-  local unit = options.unit or "s"
-  local entry = add(self, name, what, unit, function(n)
-    local seconds = timed(run, n) / n / (options.operations or 1)
-    return unit == "/s" and 1 / seconds or seconds
+-- own. With the unit "/s" the rate instead.
+function Group:time(name, what, run, unit)
+  local entry
+  entry = add(self, name, what, unit or "s", function(n)
+    local seconds = timed(run, n)
+    -- what slowed a round down, the first one too, is not to make the others short
+    entry.count = math.min(2 * n, math.max(n // 2, fitting(n, seconds, self.slice)))
+    return unit == "/s" and n / seconds or seconds / n
   end)
-  entry.count = calibrate(run, options.slice or self.slice)
+  entry.count = calibrate(run, self.slice)
 end
 
 --- A figure that is no time of an operation: get() returns it.
@@ -74,15 +81,15 @@ function Group:figure(name, what, unit, get)
 end
 
 --- The time of one operation of another program, which reads counts and answers with seconds.
-function Group:program(name, what, command, options)
+function Group:program(name, what, command)
   local program = self:start(peer.program(command))
   self:time(name, what, function(n)
     return tonumber(program:ask(n))
-  end, options)
+  end)
 end
 
 --- The time of one operation in a process of its own: prepare() runs there and returns `run` (see `time`).
-function Group:forked(name, what, prepare, options)
+function Group:forked(name, what, prepare)
   local process = self:start(peer.fork(name, function()
     local run = prepare()
     return function(n)
@@ -91,7 +98,7 @@ function Group:forked(name, what, prepare, options)
   end))
   self:time(name, what, function(n)
     return tonumber(process:ask(n))
-  end, options)
+  end)
 end
 
 --- The same of a Python script of bench/reference, where there is a python3.
@@ -130,6 +137,15 @@ end
 --- A program of bench/reference that was built.
 function Group.built(name)
   return (os.getenv "BENCH_BUILD" or "build/bench") .. "/" .. name
+end
+
+--- Makes of work(n) a function for `time` and `forked` that goes by processor time, where that of others disturbs.
+function Group.by_processor_time(work)
+  return function(n)
+    local begin = os.clock()
+    work(n)
+    return os.clock() - begin
+  end
 end
 
 function Group.has_command(name)
@@ -171,24 +187,31 @@ end
 local answers = {}
 
 function answers.describe(self)
-  return { title = self.title, rounds = self.rounds, measurements = self.measurements, rows = self.rows }
+  return {
+    title = self.title,
+    chart = self.chart,
+    rounds = self.rounds,
+    measurements = self.measurements,
+    rows = self.rows,
+  }
 end
 
---- One slice of each measurement, one after the other: a table of figures.
+--- One slice of each measurement, one after the other: figures and counts of operations by name.
 function answers.round(self)
-  local figures = {}
+  local figures, counts = {}, {}
   for _, entry in ipairs(self.measurements) do
     if not entry.missing then
       collectgarbage()
+      counts[entry.name] = entry.count
       figures[entry.name] = self.measure[entry.name](entry.count)
     end
   end
-  return figures
+  return { figures = figures, counts = counts }
 end
 
-local function main(name, slice)
+local function main(name, slice, mode)
   local self = setmetatable({ slice = slice, measurements = {}, measure = {}, rows = {}, peers = {} }, Group)
-  self.quick = slice < 0.01
+  self.quick = mode == "quick" -- then it is enough that everything is done once
   require("bench.rows." .. name)(self)
   io.stdout:setvbuf "line"
   for question in io.lines() do
@@ -199,4 +222,4 @@ local function main(name, slice)
   end
 end
 
-main(arg[1], tonumber(arg[2]))
+main(arg[1], tonumber(arg[2]), arg[3])

@@ -11,27 +11,18 @@ local function line(...)
   return (table.concat(cells, " "):gsub("%s+$", "")) .. "\n"
 end
 
-local function heading(run)
-  local m, names = run.machine, {}
-  for name, version in pairs(run.versions) do
-    names[#names + 1] = name .. " " .. version
-  end
-  table.sort(names)
-  return ("%s, %d CPUs, %d GiB, %s\n%s\n%d rounds, slices of %g ms, %d s in all\n\n"):format(m.cpu, m.cpus, m.memory,
-    m.kernel, table.concat(names, ", "), run.rounds, run.slice * 1000, run.seconds)
-end
-
 local function row_line(row, named)
   local value, spread = format.row(row)
   local sign = row.kind == "difference" and "    above " or "    against "
   local what = row.kind == "figure" and "  " .. named[row.name].what or sign .. named[row.reference].what
-  return line(what, value, spread, format.target(row), row.verdict or "")
+  local last = row.count and ("%d in all"):format(row.count) or row.verdict or ""
+  return line(what, value, spread, format.target(row), last)
 end
 
 -- A measurement with what it is compared with; its target stands beside it when that is no comparison.
 local function measurement_lines(entry, rows, named)
   local lines = { row_line({ kind = "figure", name = entry.name, unit = entry.unit, missing = entry.missing,
-    median = entry.median, low = entry.low, high = entry.high }, named) }
+    median = entry.median, low = entry.low, high = entry.high, count = entry.count }, named) }
   for _, row in ipairs(rows) do
     if row.name == entry.name then
       lines[row.kind == "figure" and 1 or #lines + 1] = row_line(row, named)
@@ -53,7 +44,7 @@ end
 
 --- The whole table as text.
 return function(run)
-  local parts = { heading(run) }
+  local parts = { table.concat(format.circumstances(run), "\n"), "\n\n" }
   for _, group in ipairs(run.groups) do
     parts[#parts + 1] = section(group)
   end

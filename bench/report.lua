@@ -1,4 +1,5 @@
 -- Where the results go.
+local chart = require "bench.chart"
 local json = require "bench.json"
 local listing = require "bench.listing"
 
@@ -7,8 +8,9 @@ local function write(name, text)
   assert(file:write(text))
 end
 
---- Prints the table, and writes results.json into the folder.
+--- Prints the table, and writes results.json and results.svg into the folder.
 return function(folder, run)
   io.stdout:write(listing(run))
   write(folder .. "/results.json", json.pretty(run))
+  write(folder .. "/results.svg", chart(run))
 end

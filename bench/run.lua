@@ -1,6 +1,6 @@
 -- The driver: starts the groups of measurements, has each take a slice, round after round, and reports.
 --
--- Usage: run.lua FOLDER            where results.json goes; the table is printed
+-- Usage: run.lua FOLDER            where results.json and results.svg go; the table is printed
 -- Environment: ROWS                groups to run, separated by commas; all of them otherwise
 --              QUICK=1             a few short rounds, to see that everything runs
 --              BENCH_ROUNDS, BENCH_SLICE (seconds)
@@ -44,20 +44,22 @@ end
 
 local function start(name)
   io.stderr:write("preparing ", name, "\n")
-  local process = peer.program { setting("LUA", "lua5.4"), "bench/group.lua", name, tostring(slice) }
+  local mode = quick and "quick" or "whole"
+  local process = peer.program { setting("LUA", "lua5.4"), "bench/group.lua", name, tostring(slice), mode }
   local group = json.decode(process:ask "describe")
   group.name, group.process = name, process
   group.rounds = math.min(group.rounds or rounds, rounds)
   for _, entry in ipairs(group.measurements) do
-    entry.samples = {}
+    entry.samples, entry.count = {}, entry.count and 0
   end
   return group
 end
 
 local function measure(group)
-  local figures = json.decode(group.process:ask "round")
+  local round = json.decode(group.process:ask "round")
   for _, entry in ipairs(group.measurements) do
-    entry.samples[#entry.samples + 1] = figures[entry.name]
+    entry.samples[#entry.samples + 1] = round.figures[entry.name]
+    entry.count = entry.count and entry.count + round.counts[entry.name]
   end
 end
 

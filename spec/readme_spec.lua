@@ -60,7 +60,8 @@ describe("README", function()
   end)
 
   it("links to files that are there, and so do the documents", function()
-    for file, folder in pairs { ["README.md"] = "", ["docs/guarantees.md"] = "docs/" } do
+    for _, file in ipairs { "README.md", "docs/guarantees.md", "docs/performance.md" } do
+      local folder = file:match "^.*/" or ""
       local links = markdown.local_links(file)
       assert.is_true(#links > 0)
       for _, link in ipairs(links) do

@@ -3,6 +3,7 @@ local listeners = require "bench.listeners"
 
 return function(group)
   group.title = "64 MiB there and back"
+  group.chart = true
   local remote = listeners.asleep()
   local text = ("x"):rep(64 * 1024 * 1024)
 

@@ -3,6 +3,7 @@ local listeners = require "bench.listeners"
 
 return function(group)
   group.title = "A call, the listener's program asleep in the library"
+  group.chart = true
   local remote = listeners.asleep()
   local processors = group.processors()
 

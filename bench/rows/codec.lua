@@ -41,6 +41,7 @@ end
 
 return function(group)
   group.title = "pack and unpack"
+  group.chart = true
   local cmsgpack, cjson = group.module "cmsgpack", group.module "cjson"
   local others = {
     { "cmsgpack", cmsgpack and function(data) return cmsgpack.unpack(cmsgpack.pack(data)) end, at_most = 0.8 },

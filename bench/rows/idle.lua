@@ -3,33 +3,37 @@ local listeners = require "bench.listeners"
 local dirent = require "posix.dirent"
 local posix_time = require "posix.time"
 
-local function read(name)
-  local file <close> = io.open(name)
-  return file and file:read "a"
+-- How often the threads of a process have left the processor.
+local function switches(pid)
+  local sum = 0
+  for thread in dirent.files(("/proc/%d/task"):format(pid)) do
+    local file <close> = io.open(("/proc/%d/task/%s/status"):format(pid, thread))
+    for count in (file and file:read "a" or ""):gmatch "voluntary_ctxt_switches:%s*(%d+)" do
+      sum = sum + count
+    end
+  end
+  return sum
 end
 
--- How often the threads of a process have left the processor, and the seconds that they have been on it.
+-- Seconds that a process has used of a processor: Linux makes the number of such a clock of the process's id.
+local function processor_time(pid)
+  local t = assert(posix_time.clock_gettime(~pid << 3 | 2))
+  return t.tv_sec + t.tv_nsec / 1e9
+end
+
 local function activity(pid)
-  local switches, seconds = 0, 0
-  for thread in dirent.files(("/proc/%d/task"):format(pid)) do
-    local folder = ("/proc/%d/task/%s/"):format(pid, thread)
-    for count in (read(folder .. "status") or ""):gmatch "voluntary_ctxt_switches:%s*(%d+)" do
-      switches = switches + count
-    end
-    seconds = seconds + (tonumber((read(folder .. "schedstat") or ""):match "^%d+") or 0) / 1e9
-  end
-  return switches, seconds
+  return switches(pid), processor_time(pid)
 end
 
 -- Once it is asleep, two looks see the same.
 local function settled(pid)
-  local switches, seconds = activity(pid)
+  local count, seconds = activity(pid)
   while true do
     local more, longer = activity(pid)
-    if more == switches and longer == seconds then
-      return switches, seconds
+    if more == count and longer == seconds then
+      return count, seconds
     end
-    switches, seconds = more, longer
+    count, seconds = more, longer
   end
 end
 
@@ -42,11 +46,11 @@ return function(group)
 
   local used
   group:figure("wakeups", "wake-ups", "", function()
-    local switches, seconds = settled(process.pid)
+    local count, seconds = settled(process.pid)
     posix_time.nanosleep { tv_sec = duration // 1 | 0, tv_nsec = duration % 1 * 1e9 // 1 | 0 }
     local more, longer = activity(process.pid)
     used = longer - seconds
-    return more - switches
+    return more - count
   end)
   group:figure("cpu", "processor time", "s", function()
     return used

@@ -9,13 +9,12 @@ local function loop(n)
   return x
 end
 
-local function run(n)
-  loop(n * 1000)
-end
-
 return function(group)
   group.title = "A busy Lua loop of the listener's program, 1000 turns"
   local remote = remoteobj.Proxy {}
+  local run = group.by_processor_time(function(n)
+    loop(n * 1000)
+  end)
 
   group:forked("with", "with an idle listener", function()
     remote:listen_()

@@ -14,10 +14,10 @@ return function(group)
 
   group:time("one", "one at a time", function(n)
     connection:run(REQUEST, n, 1)
-  end, { unit = "/s" })
+  end, "/s")
   group:time("many", "a thousand in flight", function(n)
     connection:run(REQUEST, n, IN_FLIGHT)
-  end, { unit = "/s" })
+  end, "/s")
 
   group:row { "many", per = "one", at_least = 10 }
 end

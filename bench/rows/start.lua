@@ -8,6 +8,7 @@ end
 
 return function(group)
   group.title = group.title or "A process"
+  group.chart = true
 
   group:time("process", "remoteobj.process(f):start():join()", function(n)
     for _ = 1, n do

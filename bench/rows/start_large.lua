@@ -11,4 +11,5 @@ return function(group)
     group.ballast[i] = { i }
   end
   start(group)
+  group.chart = false
 end
