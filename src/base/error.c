@@ -9,6 +9,8 @@ The library's own errors.
 
 #include <lauxlib.h>
 
+#include "base/registry.h"
+
 /***
 What has gone wrong in the library: the metatable of its errors, which are tables.
 
@@ -79,12 +81,10 @@ static int error_tostring(lua_State *L) {
 }
 
 void ro_push_error_metatable(lua_State *L) {
-  if (luaL_newmetatable(L, RO_ERROR_METATABLE)) {
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, error_tostring);
-    lua_setfield(L, -2, "__tostring");
-  }
+  static const luaL_Reg metamethods[] = {{"__tostring", error_tostring}, {NULL, NULL}};
+  ro_push_metatable(L, RO_ERROR_METATABLE, metamethods);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
 }
 
 static void push_error(lua_State *L, ro_ErrorKind kind, const char *format, va_list arguments) {

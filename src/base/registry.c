@@ -16,3 +16,15 @@ void ro_push_kept_table(lua_State *L, const void *key, const char *weak) {
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
+
+void ro_push_metatable(lua_State *L, const char *name, const luaL_Reg *functions) {
+  if (luaL_getmetatable(L, name) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
+  luaL_setfuncs(L, functions, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, name);
+}

@@ -16,12 +16,10 @@ static int buffer_gc(lua_State *L) {
 }
 
 static ro_Buffer *new_buffer(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", buffer_gc}, {NULL, NULL}};
   ro_Buffer *b = lua_newuserdatauv(L, sizeof *b, 0);
   ro_buffer_init(b);
-  if (luaL_newmetatable(L, METATABLE)) {
-    lua_pushcfunction(L, buffer_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
   return b;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/registry.h"
 #include "codec/decoder.h"
 
 static const char cache_key;
@@ -213,12 +214,10 @@ static int collect(lua_State *L) {
 
 /* Pushes a new session and makes it the one that is kept. */
 static ro_Decoder *new_decoder(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
   ro_Decoder *d = lua_newuserdatauv(L, sizeof *d, 0);
   memset(d, 0, sizeof *d);
-  if (luaL_newmetatable(L, "remoteobj.decoder")) {
-    lua_pushcfunction(L, collect);
-    lua_setfield(L, -2, "__gc");
-  }
+  ro_push_metatable(L, "remoteobj.decoder", metamethods);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/registry.h"
 #include "codec/names.h"
 #include "codec/put.h"
 
@@ -312,12 +313,10 @@ static int collect(lua_State *L) {
 
 /* Pushes a new session and makes it the one that is kept. */
 static ro_Encoder *new_encoder(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
   ro_Encoder *e = lua_newuserdatauv(L, sizeof *e, 0);
   memset(e, 0, sizeof *e);
-  if (luaL_newmetatable(L, "remoteobj.encoder")) {
-    lua_pushcfunction(L, collect);
-    lua_setfield(L, -2, "__gc");
-  }
+  ro_push_metatable(L, "remoteobj.encoder", metamethods);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);

@@ -157,8 +157,7 @@ static const luaL_Reg metamethods[] = {{"__tostring", error_tostring},
                                        {NULL, NULL}};
 
 void ro_push_remote_error_metatable(lua_State *L) {
-  if (luaL_newmetatable(L, REMOTE_ERROR))
-    luaL_setfuncs(L, metamethods, 0);
+  ro_push_metatable(L, REMOTE_ERROR, metamethods);
 }
 
 /* ---- tracebacks of what came from elsewhere ---- */

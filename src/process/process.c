@@ -19,6 +19,7 @@
 #include "base/atfork.h"
 #include "base/clock.h"
 #include "base/platform.h"
+#include "base/registry.h"
 #include "failure/failure.h"
 #include "lock/lock.h"
 #include "process/daemon.h"
@@ -68,14 +69,13 @@ static ro_Family *family_of(lua_State *L) {
 
 /* Made when the module is opened, so that it is finalized after what is made later. */
 static void make_family(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", family_gc}, {NULL, NULL}};
   ro_Family *f = lua_newuserdatauv(L, sizeof *f, 0);
-  int code = ro_family_open(f);
+  int code;
+  ro_push_metatable(L, FAMILY, metamethods);
+  code = ro_family_open(f);
   if (code != 0)
     luaL_error(L, "cannot keep account of processes: %s", strerror(code));
-  if (luaL_newmetatable(L, FAMILY)) {
-    lua_pushcfunction(L, family_gc);
-    lua_setfield(L, -2, "__gc");
-  }
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &family_key);
 }

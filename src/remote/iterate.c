@@ -8,6 +8,7 @@ Loops over remote tables.
 #include <lauxlib.h>
 
 #include "base/error.h"
+#include "base/registry.h"
 #include "remote/evaluate.h"
 #include "remote/execute.h"
 #include "remote/proxy.h"
@@ -39,15 +40,13 @@ static int loop_gc(lua_State *L) {
 }
 
 static ro_Loop *push_loop(lua_State *L, int view) {
+  static const luaL_Reg metamethods[] = {{"__gc", loop_gc}, {NULL, NULL}};
   ro_Loop *loop = lua_newuserdatauv(L, sizeof *loop, 1);
   loop->proxy = ((ro_View *)lua_touserdata(L, view))->proxy;
   loop->generation = 0;
   loop->handle = loop->index = 0;
   loop->at = loop->count = loop->finished = 0;
-  if (luaL_newmetatable(L, LOOP_METATABLE)) {
-    lua_pushcfunction(L, loop_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  ro_push_metatable(L, LOOP_METATABLE, metamethods);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, view);
   lua_setiuservalue(L, -2, 1);

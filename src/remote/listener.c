@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/registry.h"
 #include "remote/seats.h"
 #include "remote/serve.h"
 
@@ -178,6 +179,7 @@ void ro_listener_forget(ro_Listener *listener) {
 ** `proxy`. [-0, +1, m]
 */
 static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions options) {
+  static const luaL_Reg metamethods[] = {{"__gc", listener_gc}, {NULL, NULL}};
   ro_Listener *listener = lua_newuserdatauv(L, sizeof *listener, 2);
   memset(listener, 0, sizeof *listener);
   listener->proxy = lua_touserdata(L, proxy);
@@ -185,10 +187,7 @@ static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions optio
   listener->options = options;
   listener->home = ro_pid();
   ro_event_init(&listener->done);
-  if (luaL_newmetatable(L, METATABLE)) {
-    lua_pushcfunction(L, listener_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, 2);

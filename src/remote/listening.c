@@ -11,6 +11,7 @@ The methods that have to do with listening.
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "base/registry.h"
 #include "remote/listener.h"
 #include "remote/proxy.h"
 
@@ -62,17 +63,14 @@ static int handle_tostring(lua_State *L) {
 }
 
 static void push_handle(lua_State *L, ro_Proxy *proxy) {
+  static const luaL_Reg metamethods[] = {
+      {"__close", handle_close}, {"__tostring", handle_tostring}, {NULL, NULL}};
   Handle *handle = lua_newuserdatauv(L, sizeof *handle, 1);
   handle->proxy = proxy;
   handle->generation = ro_listener_generation(proxy->listener);
   ro_push_proxy(L, proxy);
   lua_setiuservalue(L, -2, 1);
-  if (luaL_newmetatable(L, HANDLE_METATABLE)) {
-    lua_pushcfunction(L, handle_close);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, handle_tostring);
-    lua_setfield(L, -2, "__tostring");
-  }
+  ro_push_metatable(L, HANDLE_METATABLE, metamethods);
   lua_setmetatable(L, -2);
 }
 
