@@ -221,6 +221,8 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
   if (proxy->listener != NULL)
     refuse_start(L, proxy, 0);
   listener = new_listener(L, index, options);
+  if (options.background && (error = ro_seats_prepare(L, listener)) != 0)
+    luaL_error(L, "cannot listen: %s", strerror(error));
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
   if (ro_door_claim(&proxy->door, &state) != 0) {
@@ -232,7 +234,7 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
   error = ro_hub_open(&listener->hub, &proxy->door, state.generation, limit);
   if (error != 0)
     give_up(L, listener, error);
-  if (options.background && (error = ro_seats_open(L, listener)) != 0) {
+  if (options.background && (error = ro_seats_open(listener)) != 0) {
     ro_hub_close(&listener->hub);
     ro_seats_close(listener);
     give_up(L, listener, error);

@@ -62,16 +62,18 @@ static int handle_tostring(lua_State *L) {
   return 1;
 }
 
-static void push_handle(lua_State *L, ro_Proxy *proxy) {
+/* Pushes a handle of no listener yet. */
+static Handle *push_handle(lua_State *L, ro_Proxy *proxy) {
   static const luaL_Reg metamethods[] = {
       {"__close", handle_close}, {"__tostring", handle_tostring}, {NULL, NULL}};
   Handle *handle = lua_newuserdatauv(L, sizeof *handle, 1);
   handle->proxy = proxy;
-  handle->generation = ro_listener_generation(proxy->listener);
+  handle->generation = 0;
   ro_push_proxy(L, proxy);
   lua_setiuservalue(L, -2, 1);
   ro_push_metatable(L, HANDLE_METATABLE, metamethods);
   lua_setmetatable(L, -2);
+  return handle;
 }
 
 /* ---- starting and stopping ---- */
@@ -107,9 +109,12 @@ Begins to answer for the object, in this process.
 static int method_listen(lua_State *L) {
   ro_Proxy *proxy = ro_check_proxy(L, 1);
   ro_ListenOptions options = listen_options(L);
+  Handle *handle = push_handle(L, proxy);
+  int top = lua_gettop(L);
   ro_push_proxy(L, proxy);
-  ro_listener_start(L, lua_gettop(L), options);
-  push_handle(L, proxy);
+  ro_listener_start(L, top + 1, options);
+  handle->generation = ro_listener_generation(proxy->listener);
+  lua_settop(L, top);
   return 1;
 }
 

@@ -286,17 +286,20 @@ static void *seat_main(void *argument) {
 
 /* ---- the background as a whole ---- */
 
-int ro_seats_open(lua_State *L, ro_Listener *listener) {
-  int error;
-  lua_newtable(L);
+int ro_seats_prepare(lua_State *L, ro_Listener *listener) {
+  lua_createtable(L, 1, 0);
+  listener->spare = lua_newthread(L);
+  lua_rawseti(L, -2, 1);
   lua_setiuservalue(L, -2, 1);
+  return ro_lock_activate(L);
+}
+
+int ro_seats_open(ro_Listener *listener) {
+  int error;
   pthread_mutex_init(&listener->mutex, NULL);
   pthread_cond_init(&listener->lead_is_free, NULL);
   pthread_cond_init(&listener->turn_is_free, NULL);
-  prepare_spare(L, listener);
   error = ro_event_open(&listener->done);
-  if (error == 0)
-    error = ro_lock_activate(L);
   if (error != 0)
     return error;
   lock_roles(listener);

@@ -51,10 +51,13 @@ struct ro_Listener {
 };
 
 /*
-** Prepares the background of a listener whose userdata is on top, and starts its first thread.
-** Returns 0 or an errno. [-0, +0, m]
+** Gives a listener whose userdata is on top what its background needs of Lua: all that may raise. Returns 0 or an
+** errno. [-0, +0, v]
 */
-int ro_seats_open(lua_State *L, ro_Listener *listener);
+int ro_seats_prepare(lua_State *L, ro_Listener *listener);
+
+/* Starts the first thread of a listener that is prepared. Returns 0 or an errno. */
+int ro_seats_open(ro_Listener *listener);
 
 /* Tells the threads to end when everything is answered. */
 void ro_seats_stop(ro_Listener *listener);
