@@ -80,9 +80,14 @@ function Group:figure(name, what, unit, get)
   add(self, name, what, unit, get)
 end
 
---- The time of one operation of another program, which reads counts and answers with seconds.
+--- The time of one operation of another program, which reads counts and answers with seconds. One that fails at the
+-- first is missing.
 function Group:program(name, what, command)
   local program = self:start(peer.program(command))
+  local runs, problem = pcall(program.ask, program, 1)
+  if not runs then
+    return self:missing(name, what, problem)
+  end
   self:time(name, what, function(n)
     return tonumber(program:ask(n))
   end)

@@ -1,11 +1,15 @@
 -- Processes that answer: each line that one is sent is a question, and one line comes back.
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
+local signal = require "posix.signal"
 local stdio = require "posix.stdio"
 local unistd = require "posix.unistd"
 local wait = require "posix.sys.wait"
 
 local peer = {}
+
+-- One that has ended is an error of `ask`, not the end of whoever asks.
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 local Peer = {}
 Peer.__index = Peer
@@ -67,7 +71,7 @@ end
 
 --- Sends a question, for `hear` to get the answer.
 function Peer:tell(question)
-  assert(self.to:write(question, "\n"))
+  self.to:write(question, "\n")
 end
 
 --- The answer; an error when the process has ended instead.

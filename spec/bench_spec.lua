@@ -4,6 +4,7 @@ local dkjson = require "dkjson"
 local json = require "bench.json"
 local script = require "spec.support.script"
 local statistics = require "bench.statistics"
+local stat = require "posix.sys.stat"
 local stdlib = require "posix.stdlib"
 local unistd = require "posix.unistd"
 
@@ -48,6 +49,12 @@ local VERDICTS = { met = true, ["not met"] = true, ["within noise"] = true }
 local function read(name)
   local file <close> = assert(io.open(name))
   return file:read "a"
+end
+
+local function new_folder()
+  local name = os.tmpname()
+  os.remove(name)
+  return assert(stdlib.mkdtemp(name .. "XXXXXX"))
 end
 
 local function named(list, name)
@@ -161,7 +168,7 @@ describe("make bench", function()
   end)
 
   it("runs the chosen groups only, and says in their rows what is not here", function()
-    local folder = assert(stdlib.mkdtemp(os.tmpname() .. "XXXXXX"))
+    local folder = new_folder()
     for _, program in ipairs { "sh", "lua5.4", "getconf" } do
       local pipe <close> = assert(io.popen("command -v " .. program))
       assert.is_truthy(unistd.link(pipe:read "l", folder .. "/" .. program, true))
@@ -174,6 +181,24 @@ describe("make bench", function()
     assert.equal("python3 is not here", find_row(found, "call", "call", "managers").missing)
     assert.is_truthy(chosen.stdout:find "managers%s+– %(python3 is not here%)")
     assert.is_number(find_row(found, "call", "call", "try").median)
+    script.run_command { "rm", "-r", folder }
+  end)
+
+  it("has a row missing whose program does not run here", function()
+    local folder = new_folder()
+    local fake <close> = assert(io.open(folder .. "/python3", "w"))
+    fake:write "#!/bin/sh\nexit 1\n"
+    fake:close()
+    assert(stat.chmod(folder .. "/python3", 448))
+    local env = { PATH = folder .. ":" .. os.getenv "PATH" }
+    local command = { "make", "--no-print-directory", "bench", "ROWS=view,pinned", "QUICK=1" }
+    local chosen = script.run_command(command, { env = env })
+    assert.equal(0, chosen.code, chosen.stderr)
+    local found = dkjson.decode(read "build/bench/results.json")
+    assert.equal("view", found.groups[1].name)
+    assert.equal("pinned", found.groups[2].name)
+    assert.equal(2, #found.groups)
+    assert.equal("python3 has ended without an answer", find_row(found, "pinned", "call", "managers").missing)
     script.run_command { "rm", "-r", folder }
   end)
 

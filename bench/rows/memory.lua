@@ -34,50 +34,41 @@ local function repeated(n, operation)
   end
 end
 
+-- Growth by n operations on a proxy.
+local function growth_of(remote, n, operation)
+  return growth(function()
+    return remote:passto(held)
+  end, repeated(n // 10, operation), repeated(n, operation))
+end
+
+-- Growth by n yields of a process.
+local function growth_of_yields(n)
+  local function yield(count)
+    for i = 1, count do
+      coroutine.yield(i)
+    end
+  end
+  local process <close> = remoteobj.process(function()
+    yield(n // 10)
+    coroutine.yield(held())
+    yield(n)
+    coroutine.yield(held())
+  end):start()
+  local values = process:iter()
+  return growth(values, repeated(n // 10, values), repeated(n, values))
+end
+
 return function(group)
   local n = group.quick and 1000 or CALLS
   group.title = ("Growth of memory, the side that grew more, after %d"):format(n)
   group.rounds = 1
   local remote = listeners.asleep { a = { b = 1 } }
 
-  local function calls_or_views(operation)
-    return growth(function()
-      return remote:passto(held)
-    end, repeated(n // 10, operation), repeated(n, operation))
-  end
-
-  local works = {}
-  function works.calls()
-    return calls_or_views(function()
-      remote:add(1)
-    end)
-  end
-  function works.views()
-    return calls_or_views(function()
-      local _ = remote.a.b.__
-    end)
-  end
-  function works.yields()
-    local function yield(count)
-      for i = 1, count do
-        coroutine.yield(i)
-      end
-    end
-    local process <close> = remoteobj.process(function()
-      yield(n // 10)
-      coroutine.yield(held())
-      yield(n)
-      coroutine.yield(held())
-    end):start()
-    local values = process:iter()
-    return growth(values, repeated(n // 10, values), repeated(n, values))
-  end
-
-  for _, name in ipairs { "calls", "views", "yields" } do
+  local function compare(name, grow)
     local all
     group:figure(name, name .. ", in Lua", "B", function()
       local lua
-      lua, all = works[name]()
+      lua, all = grow()
       return lua
     end)
     group:figure(name .. " all", name .. ", resident", "B", function()
@@ -86,4 +77,18 @@ return function(group)
     group:row { name, at_most = 2 ^ 20 }
     group:row { name .. " all", at_most = 2 ^ 20 }
   end
+
+  compare("calls", function()
+    return growth_of(remote, n, function()
+      remote:add(1)
+    end)
+  end)
+  compare("views", function()
+    return growth_of(remote, n, function()
+      local _ = remote.a.b.__
+    end)
+  end)
+  compare("yields", function()
+    return growth_of_yields(n)
+  end)
 end
