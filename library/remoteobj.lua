@@ -1,0 +1,415 @@
+---@meta remoteobj
+
+-- What editors know of remoteobj: definitions for lua-language-server and others that read LuaCATS annotations.
+-- Never run by a program. The reference (`make doc`) says more of everything.
+
+---Remote objects: an object that lives in another process is used as if it were here.
+---@class remoteobj
+local remoteobj = {}
+
+---What no value is: editors tell of options that are not there, which would have to be of this type.
+---@class remoteobj.UnknownOption
+
+-- ---- proxies and views ----
+
+---What holds for the evaluations of a view.
+---@class remoteobj.GetOptions
+---@field default? any What takes the place of an answer that can't be had; a function is called to give it.
+---@field timeout? number Seconds that an evaluation may take.
+---@field [string] remoteobj.UnknownOption
+
+---@class remoteobj.WithOptions : remoteobj.GetOptions
+---@field proxy? boolean The next call gives a view (true), or is evaluated (false).
+
+---@class remoteobj.ProxyOptions : remoteobj.GetOptions
+---@field eager_proxy? boolean Calls give views instead of being evaluated (default false).
+---@field fulfill_final? boolean A listener that stops serves first what has been sent (default true).
+
+---@class remoteobj.ListenOptions
+---@field bg? boolean Serve in the background (default), else in `process_requests` and `poll` only.
+---@field preempt? boolean Let requests in between two instructions of the program (default true).
+---@field [string] remoteobj.UnknownOption
+
+---@class remoteobj.WaitOptions
+---@field timeout? number Seconds, without end if not given.
+---@field fail? boolean Raise instead of returning false (default true).
+---@field [string] remoteobj.UnknownOption
+
+---This process's counters for a proxy.
+---@class remoteobj.Stats
+---@field requests integer Sent.
+---@field replies integer Received.
+---@field bytes_sent integer Of requests and replies.
+---@field bytes_received integer Of requests and replies.
+---@field late_replies integer Answers that nobody waited for any more.
+---@field served integer Requests executed here, failed ones included.
+---@field errors integer How many of those failed.
+---@field clients integer Connected now.
+
+---A proxy with a chain of operations that are not carried out yet. Fields are views, calls are evaluated.
+---@class remoteobj.View
+---@field __ any The value of the view: evaluates it.
+---@field super remoteobj.View The same object, names looked up from the parent of its class on.
+---@field listening_ boolean Does anybody listen now?
+---@field [any] remoteobj.View | any A view of the field; assigning evaluates.
+---@operator len: integer
+---@overload fun(...: any): ...: any
+local View = {}
+
+---Evaluates the view.
+---@param options? remoteobj.GetOptions
+---@return any ... all results
+function View:get_(options) end
+
+---The same view with options, for all that is built on it.
+---@param options remoteobj.WithOptions
+---@return remoteobj.View
+function View:with_(options) end
+
+---Is `object[key]` there?
+---@param key any
+---@return boolean
+function View:contains_(key) end
+
+---The view of a key, whatever its name.
+---@param key any
+---@return remoteobj.View
+function View:item_(key) end
+
+---Assigns, whatever the key's name; nil deletes.
+---@param key any
+---@param value any
+function View:set_(key, value) end
+
+---Deletes a key, whatever its name.
+---@param key any
+function View:del_(key) end
+
+---The view of a path: `p:attrs_("a.b", "c")` is `p.a.b.c`.
+---@param ... string
+---@return remoteobj.View
+function View:attrs_(...) end
+
+---This process's counters for the proxy.
+---@return remoteobj.Stats
+function View:stats_() end
+
+---Calls `func(object, ...)` in the listener.
+---@param func fun(object: any, ...: any): ...: any
+---@param ... any
+---@return any ... all its results
+function View:passto(func, ...) end
+
+---Iterates over the values 1, 2, ... of a remote list.
+---@return fun(state?: any, index?: integer): integer, any
+---@return nil
+---@return integer?
+function View:ipairs_() end
+
+---Waits until somebody listens. The options may come first.
+---@param process? remoteobj.Process whose end ends the wait
+---@param options? remoteobj.WaitOptions
+---@return boolean listening
+---@overload fun(self: remoteobj.View, options: remoteobj.WaitOptions, process?: remoteobj.Process): boolean
+function View:wait_until_listening(process, options) end
+
+---What `listen_` gives, for `<close>`: stops the listener at the end of the block.
+---@class remoteobj.Listening
+
+---A proxy itself, of which views are made.
+---@class remoteobj.Proxy : remoteobj.View
+---@overload fun(...: any): ...: any
+local Proxy = {}
+
+---Begins to answer for the object, in this process.
+---@param options? remoteobj.ListenOptions
+---@return remoteobj.Listening handle for `<close>`
+function Proxy:listen_(options) end
+
+---Stops listening; safe to call twice.
+function Proxy:stop_listen_() end
+
+---Serves what is pending, without blocking.
+---@param max? integer how many at most
+---@return integer served
+function Proxy:process_requests(max) end
+
+---Refuses what is pending.
+---@return integer refused
+function Proxy:cancel_requests() end
+
+---Serves at most one request.
+---@param timeout? number seconds to wait for it (default 0)
+---@return boolean served
+function Proxy:poll(timeout) end
+
+---A descriptor that is readable when requests are pending, with `bg = false`.
+---@return integer
+function Proxy:fileno_() end
+
+---Makes a proxy of an object, for every process that is forked later.
+---@param object any
+---@param options? remoteobj.ProxyOptions
+---@return remoteobj.Proxy
+function remoteobj.Proxy(object, options) end
+
+---Evaluates a view, as its `get_` does.
+---@param view remoteobj.View
+---@param options? remoteobj.GetOptions
+---@return any ... all results
+function remoteobj.get(view, options) end
+
+-- ---- processes ----
+
+---The function, its arguments and the options of a process in one table.
+---@class remoteobj.ProcessOptions
+---@field [1] function What is run.
+---@field [integer] any Its arguments.
+---@field name_? string By default the function's name and a number.
+---@field group_? any The group of its errors in `exc`.
+---@field daemon_? boolean The child never outlives its parent (default true).
+---@field timeout_? number Seconds that `join` waits.
+---@field raises_? boolean `join` raises the error that has ended it (default true).
+---@field results_? boolean Send what it returns and yields (default true).
+---@field exc_? remoteobj.Except Records its errors.
+---@field close_? function Called before joining.
+---@field [string] remoteobj.UnknownOption
+
+---A process that runs a function. A `<close>` variable of it joins at the end of the block.
+---@class remoteobj.Process
+---@field name string
+---@field group any
+---@field daemon boolean
+---@field pid? integer nil before `start`.
+---@field sentinel? integer A descriptor that is readable once it has ended.
+---@field exitcode? integer nil while it runs, -N after signal N.
+---@field exc remoteobj.Except
+---@field result any The first value returned, or the iterator of what it has yielded.
+local Process = {}
+
+---Starts the process.
+---@return remoteobj.Process self
+function Process:start() end
+
+---Waits for the end; raises the error that has ended it.
+---@param timeout? number seconds
+---@return boolean ended
+function Process:join(timeout) end
+
+---Has it been started and not ended yet?
+---@return boolean
+function Process:is_alive() end
+
+---Asks it to end (SIGTERM).
+---@return boolean sent false when it had ended already
+function Process:terminate() end
+
+---Ends it (SIGKILL).
+---@return boolean sent false when it had ended already
+function Process:kill() end
+
+---Raises the error that has ended it, else the last in `exc`; or the last of a group.
+---@param name? any
+function Process:raise_any(name) end
+
+---All that the function has returned; nothing until then.
+---@return any ...
+function Process:results() end
+
+---Iterates over what it yields, waiting for each.
+---@return fun(): ...: any
+function Process:iter() end
+
+---A process that is to run `func(...)`; its `start` starts it.
+---@param func function
+---@param ... any
+---@return remoteobj.Process
+---@overload fun(options: remoteobj.ProcessOptions): remoteobj.Process
+function remoteobj.process(func, ...) end
+
+---The same under the names of the original's module of utilities.
+---@class remoteobj.util
+remoteobj.util = {}
+
+remoteobj.util.process = remoteobj.process
+
+-- ---- errors ----
+
+---A class, a predicate or a pattern.
+---@alias remoteobj.ExceptType table | string | fun(err: any): any
+
+---@class remoteobj.ExceptOptions
+---@field types? remoteobj.ExceptType[] What to catch, by default everything.
+---@field raises? boolean Raise again what was recorded (default true).
+---@field catch_once? boolean Outer contexts don't record again what an inner one has (default true).
+---@field log? fun(err: any, group: any, traceback?: string) Called when an error is recorded.
+---@field [string] remoteobj.UnknownOption
+
+---Where errors are caught: call it with a function, or keep it in a `<close>` variable.
+---@class remoteobj.Context
+---@overload fun(func: function, ...: any): ...: any
+
+---Errors recorded under names.
+---@class remoteobj.Except
+---@field first any The first error, nil when there is none.
+---@field last any The last error, nil when there is none.
+---@operator len: integer
+---@overload fun(name?: any, options?: remoteobj.ExceptOptions): remoteobj.Context
+---@overload fun(options: remoteobj.ExceptOptions): remoteobj.Context
+---@overload fun(func: function, ...: any): ...: any
+local Except = {}
+
+---Takes in what other processes have recorded. All that reads does so by itself.
+function Except:pull() end
+
+---The last error of a group; nil is the group without a name.
+---@param name? any
+---@return any err
+function Except:get(name) end
+
+---All errors of a group; nil is the group without a name.
+---@param name? any
+---@return any[]
+function Except:group(name) end
+
+---All errors, in the order in which they were raised.
+---@return any[]
+function Except:all() end
+
+---Iterates over the errors that are there now.
+---@return fun(): any
+function Except:iter() end
+
+---Raises the last error, or the last of a group; nothing when there is none.
+---@param name? any
+function Except:raise_any(name) end
+
+---Forgets the errors and the result that this process knows of.
+function Except:clear() end
+
+---A function that does what `func` does, but records and swallows errors and keeps the results.
+---@generic F: function
+---@param func F
+---@return F
+function Except:wrap(func) end
+
+---Keeps results.
+---@param ... any
+function Except:set_result(...) end
+
+---The results kept last.
+---@return any ...
+function Except:get_result() end
+
+---Forgets the results kept last.
+function Except:clear_result() end
+
+---The results kept last, which are then forgotten.
+---@return any ...
+function Except:pop_result() end
+
+---A book of errors that every process forked later shares. Given options, or types to catch.
+---@param ... remoteobj.ExceptType
+---@return remoteobj.Except
+---@overload fun(options: remoteobj.ExceptOptions): remoteobj.Except
+function remoteobj.Except(...) end
+
+---A book of errors of this process alone.
+---@param ... remoteobj.ExceptType
+---@return remoteobj.Except
+---@overload fun(options: remoteobj.ExceptOptions): remoteobj.Except
+function remoteobj.LocalExcept(...) end
+
+---@alias remoteobj.ErrorKind
+---| "NotListening" # nobody listens; certainly not run
+---| "Disconnected" # the listener ended before it answered
+---| "Timeout" # no answer in time
+---| "ProcessDied" # killed by a foreign signal, or ended before it listened
+---| "Unsendable" # a value can't travel
+---| "Protocol" # bytes that are no message
+
+---What has gone wrong in the library.
+---@class remoteobj.Error
+---@field kind remoteobj.ErrorKind
+---@field message string
+---@field may_have_run? boolean Of `Disconnected` and `Timeout`.
+---@field exitcode? integer Of `ProcessDied`.
+---@field signal? string Of `ProcessDied`.
+---@field pid? integer Of `ProcessDied`.
+---@field process? string Of `ProcessDied`.
+remoteobj.Error = {}
+
+---An error of another process that was no table. The methods of strings work on its message.
+---@class remoteobj.RemoteError : string
+---@field value any What was raised, nil if it can't be sent.
+---@field message string
+---@field traceback string
+---@field pid integer
+---@field process string
+---@operator len: integer
+---@operator concat(any): string
+remoteobj.RemoteError = {}
+
+---The traceback of the process in which an error was raised, nil for one of this process.
+---@param err any
+---@return string?
+function remoteobj.traceback(err) end
+
+-- ---- waiting ----
+
+---Sleeps and lets requests run meanwhile.
+---@param seconds number
+function remoteobj.sleep(seconds) end
+
+---@class remoteobj.PollEvents
+---@field IN? boolean
+---@field PRI? boolean
+---@field OUT? boolean
+---@field ERR? boolean
+---@field HUP? boolean
+---@field NVAL? boolean
+
+---@class remoteobj.PollEntry
+---@field events remoteobj.PollEvents
+---@field revents? remoteobj.PollEvents Set by `poll`.
+
+---Waits for descriptors and lets requests run meanwhile.
+---@param fds table<integer, remoteobj.PollEntry> by descriptor
+---@param timeout? number seconds, without end if not given
+---@return integer ready
+function remoteobj.poll(fds, timeout) end
+
+---Lets requests run while functions of luaposix and LuaSocket sleep, poll, wait and read.
+function remoteobj.patch_blocking() end
+
+-- ---- values ----
+
+---@class remoteobj.UnpackOptions
+---@field code? boolean Allow functions, and classes with `__unpack` (default false).
+---@field [string] remoteobj.UnknownOption
+
+---The encodings of values, one after the other.
+---@param ... any
+---@return string
+function remoteobj.pack(...) end
+
+---The values that a string encodes.
+---@param bytes string
+---@param options? remoteobj.UnpackOptions
+---@return any ...
+function remoteobj.unpack(bytes, options) end
+
+---Makes a class known, so that its instances travel.
+---@generic T: table
+---@param class T
+---@param name? string by default its `__name`
+---@return T class
+function remoteobj.register(class, name) end
+
+---Settings of this Lua state, which programs may change.
+---@class remoteobj.limits
+---@field frame integer Bytes that one message over a proxy may have.
+---@field signal integer The number of the signal that announces requests.
+remoteobj.limits = {}
+
+return remoteobj
