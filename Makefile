@@ -50,6 +50,9 @@ LIBRARY_OBJECTS = $(filter-out $(BUILD)/obj/module.o $(BUILD)/obj/public.o,$(OBJ
 INSTALL_LMOD = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
 INSTALL_CMOD = $(DESTDIR)$(LIBDIR)/lua/$(LUA_VERSION)
 
+# Where editors are told to look (docs/editor.md).
+DEFINITIONS = $(DESTDIR)$(PREFIX)/share/remoteobj/library
+
 # Short lines for what is being built; whole commands with V=1.
 Q = $(if $(filter-out 0,$(V)),,@)
 say = $(if $(Q),@echo '  $(1)')
@@ -208,7 +211,7 @@ rock:
 # Everything that is put in place, and where.
 INSTALLED_LIBRARIES = libremoteobj.a libremoteobj.so.$(VERSION) $(SONAME) libremoteobj.so pkgconfig/remoteobj.pc
 
-install: install-module install-library
+install: install-module install-library install-editor
 
 install-module: module
 	mkdir -p "$(INSTALL_CMOD)" "$(INSTALL_LMOD)/remoteobj"
@@ -225,10 +228,16 @@ install-library: library
 	sh scripts/pkg-config.sh "$(VERSION)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(LUA_INCDIR)" \
 	  > "$(DESTDIR)$(LIBDIR)/pkgconfig/remoteobj.pc"
 
+.PHONY: install-editor
+install-editor:
+	mkdir -p "$(DEFINITIONS)"
+	install -m 644 library/remoteobj.lua "$(DEFINITIONS)"
+
 uninstall:
 	rm -f "$(INSTALL_CMOD)/remoteobj.so" $(LUA_SOURCES:lua/%="$(INSTALL_LMOD)/%")
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h" $(INSTALLED_LIBRARIES:%="$(DESTDIR)$(LIBDIR)/%")
-	-rmdir "$(INSTALL_LMOD)/remoteobj"
+	rm -f "$(DEFINITIONS)/remoteobj.lua"
+	-rmdir "$(INSTALL_LMOD)/remoteobj" "$(DEFINITIONS)" "$(DESTDIR)$(PREFIX)/share/remoteobj"
 
 clean:
 	rm -rf build

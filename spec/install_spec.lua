@@ -18,7 +18,7 @@ describe("make install", function()
     installation.check(work .. "/a place/usr")
   end)
 
-  it("installs every Lua file, the library for C hosts, and nothing else", function()
+  it("installs every Lua file, the library for C hosts, the definitions for editors, and nothing else", function()
     local expected = {
       "include/remoteobj.h",
       "lib/libremoteobj.a",
@@ -27,6 +27,7 @@ describe("make install", function()
       "lib/libremoteobj.so.0.1.0",
       "lib/lua/5.4/remoteobj.so",
       "lib/pkgconfig/remoteobj.pc",
+      "share/remoteobj/library/remoteobj.lua",
     }
     for _, name in ipairs(files("lua/remoteobj", "*.lua")) do
       expected[#expected + 1] = name:gsub("^lua/", "share/lua/5.4/")

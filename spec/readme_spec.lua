@@ -26,13 +26,15 @@ describe("README", function()
     end
   end)
 
-  for _, block in ipairs(blocks) do
-    it(("line %d (%s) runs and prints what it says"):format(block.line, block.heading), function()
-      local result = script.run(block.text)
-      assert.equal("", result.stderr)
-      assert.equal(markdown.expected_output(block.text), result.stdout)
-      assert.equal(0, result.code)
-    end)
+  for _, file in ipairs { "README.md", "docs/editor.md" } do
+    for _, block in ipairs(markdown.blocks(file, "lua")) do
+      it(("%s line %d (%s) runs and prints what it says"):format(file, block.line, block.heading), function()
+        local result = script.run(block.text)
+        assert.equal("", result.stderr)
+        assert.equal(markdown.expected_output(block.text), result.stdout)
+        assert.equal(0, result.code)
+      end)
+    end
   end
 
   it("shows the full example as it is", function()
@@ -60,7 +62,7 @@ describe("README", function()
   end)
 
   it("links to files that are there, and so do the documents", function()
-    for _, file in ipairs { "README.md", "docs/guarantees.md", "docs/performance.md" } do
+    for _, file in ipairs { "README.md", "docs/guarantees.md", "docs/performance.md", "docs/editor.md" } do
       local folder = file:match "^.*/" or ""
       local links = markdown.local_links(file)
       assert.is_true(#links > 0)

@@ -1,18 +1,14 @@
 -- What the library exports, what its reference says (make doc) and what editors are told (library/remoteobj.lua)
 -- are the same, in both directions: names, methods, fields, options, kinds of errors, C functions.
 local exports = require "spec.support.exports"
+local installation = require "spec.support.installation"
 local luacats = require "spec.support.luacats"
 local markdown = require "spec.support.markdown"
-local script = require "spec.support.script"
 
 local DEFINITIONS = "library/remoteobj.lua"
 
--- LDoc and lua-language-server have Luas of their own.
-local PLAIN = { LUA_PATH = false, LUA_CPATH = false, MAKEFLAGS = false, MFLAGS = false, MAKELEVEL = false }
-
-local function run(command)
-  return script.run_command(command, { timeout = 300, env = PLAIN })
-end
+-- LDoc and lua-language-server have Luas of their own, so they get a user's environment.
+local run = installation.try
 
 local function is_there(command)
   return run({ "sh", "-c", "command -v " .. command }).code == 0
@@ -282,9 +278,11 @@ describe("the definitions for editors", function()
       for _, name in ipairs { "counter", "sampler" } do
         run { "cp", ("examples/%s.lua"):format(name), folder .. "/files" }
       end
-      for i, block in ipairs(markdown.blocks("README.md", "lua")) do
-        if not block.text:find("pcall", 1, true) then -- whose error has the type of a result there
-          write(("readme%d.lua"):format(i), block.text)
+      for _, name in ipairs { "README", "docs/editor" } do
+        for _, block in ipairs(markdown.blocks(name .. ".md", "lua")) do
+          if not block.text:find("pcall", 1, true) then -- whose error has the type of a result there
+            write(("%s%d.lua"):format(name:match "%w+$", block.line), block.text)
+          end
         end
       end
       assert.same({}, faults())
