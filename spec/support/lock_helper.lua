@@ -52,6 +52,8 @@ function helper.folder()
     quoted(root .. "src/base/") .. "*.c",
     quoted(root .. "src/sys/event.c"),
     quoted(root .. "src/sys/descriptor.c"),
+    quoted(root .. "src/sys/ppoll.c"),
+    quoted(root .. "src/sys/") .. "life_*.c",
     "-lpthread 2>&1",
   }, " ")
   local ok, text = command_output(command)

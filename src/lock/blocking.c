@@ -18,13 +18,7 @@
 #include "base/clock.h"
 #include "lock/hook.h"
 #include "lock/state.h"
-
-#if defined(__linux__) && !defined(RO_NO_LINUX)
-#define RO_LINUX 1
-#include <sys/syscall.h>
-#else
-#define RO_LINUX 0
-#endif
+#include "sys/life.h"
 
 /*
 ** The first pause between two looks at child processes that nothing announces, in nanoseconds,
@@ -75,16 +69,6 @@ static Descriptor *push_descriptor(lua_State *L) {
   return d;
 }
 
-/* A descriptor that is readable when the process has ended, or -1 where there is no such thing. */
-static int process_descriptor(int pid) {
-#if RO_LINUX && defined(SYS_pidfd_open)
-  return (int)syscall(SYS_pidfd_open, pid, 0);
-#else
-  (void)pid;
-  return -1;
-#endif
-}
-
 /*
 ** Waits for the end of process `pid`. Returns 1, or 0 where that can't be done so, or -1 with
 ** EINTR as ro_wait_interruptible. [-0, +0, v]
@@ -92,7 +76,7 @@ static int process_descriptor(int pid) {
 static int wait_descriptor(lua_State *L, int pid) {
   Descriptor *d = push_descriptor(L);
   int ready = 0;
-  d->fd = process_descriptor(pid);
+  d->fd = ro_life_open(pid);
   if (d->fd >= 0) {
     struct pollfd p = {d->fd, POLLIN, 0};
     ready = ro_wait_interruptible(L, &p, 1, RO_NEVER);

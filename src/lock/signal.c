@@ -6,15 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#if defined(__linux__) && !defined(RO_NO_LINUX)
-#define RO_BY_ID 1
-#include <sys/syscall.h>
-#else
-#define RO_BY_ID 0
-#endif
-
 #include "base/atfork.h"
+#include "base/platform.h"
 #include "lock/hook.h"
+
+#if RO_HAS_QUEUE_TO_THREAD
+#include <sys/syscall.h>
+#endif
 
 #define SIGNALS 128
 #define NOBODY ((pthread_t)0)
@@ -68,14 +66,12 @@ void ro_slot_release(ro_Slot *slot) {
   atomic_store(&slot->holder, NOBODY);
 }
 
-/* In the handler: arms what this thread runs. Returns whether any lock wanted that. */
-static int arm_slots(void) {
+/* In the handler: arms what this thread runs, as far as a lock wants that. */
+static void arm_slots(void) {
   pthread_t self = pthread_self();
-  int armed = 0;
   for (ro_Slot *slot = atomic_load(&slots); slot != NULL; slot = slot->next)
     if (pthread_equal(atomic_load(&slot->holder), self))
-      armed |= ro_hook_arm(slot->lock, 1);
-  return armed;
+      ro_hook_arm(slot->lock, 1);
 }
 
 /* ---- the handler ---- */
@@ -100,8 +96,12 @@ unsigned ro_signal_arrived(void) {
 
 /* Stands for the previous action where there is none: the default one. */
 static void take_default_action(int signo) {
-  if (signo == SIGURG || signo == SIGCHLD || signo == SIGWINCH || signo == SIGCONT)
+  if (signo == SIGURG || signo == SIGCHLD || signo == SIGCONT)
     return;
+#ifdef SIGWINCH
+  if (signo == SIGWINCH)
+    return;
+#endif
   signal(signo, SIG_DFL);
   raise(signo); /* delivered when the handler returns */
 }
@@ -120,26 +120,24 @@ static void pass_on(int signo, siginfo_t *info, void *context) {
     p->action.sa_handler(signo);
 }
 
-#if RO_BY_ID
+#if RO_HAS_QUEUE_TO_THREAD
 
 /* Our signals carry an address that nobody else sends. */
-static int is_ours(const siginfo_t *info, int armed) {
-  (void)armed;
+static int is_ours(const siginfo_t *info) {
   return info->si_code == SI_QUEUE && info->si_value.sival_ptr == (void *)&slots;
 }
 
 #else
 
-/* Signals that were sent and have not arrived. */
-static atomic_int under_way;
+/*
+** Is a signal of ours under way to this thread: of equal ones that come together only one arrives. It is taken
+** for the first that comes, whose ever that is; the program's handler gets as many as were meant for it.
+*/
+static RO_HANDLER_TLS _Thread_local atomic_int expected;
 
-static int is_ours(const siginfo_t *info, int armed) {
+static int is_ours(const siginfo_t *info) {
   (void)info;
-  if (atomic_load(&under_way) > 0) {
-    atomic_fetch_sub(&under_way, 1);
-    return 1;
-  }
-  return armed;
+  return atomic_exchange(&expected, 0);
 }
 
 #endif
@@ -150,8 +148,8 @@ static int is_ours(const siginfo_t *info, int armed) {
 */
 static void on_signal(int signo, siginfo_t *info, void *context) {
   int saved = errno;
-  int armed = arm_slots();
-  if (is_ours(info, armed))
+  arm_slots();
+  if (is_ours(info))
     arrived++;
   else if (!passing_on) {
     passing_on = 1;
@@ -234,7 +232,7 @@ int ro_signal_install(int signo) {
 
 /* ---- sending ---- */
 
-#if RO_BY_ID
+#if RO_HAS_QUEUE_TO_THREAD
 
 /* The kernel's name of this thread, asked for once; 0: not yet, or forked since. */
 static _Thread_local pid_t own_id;
@@ -245,6 +243,7 @@ ro_Target ro_signal_self(void) {
     own_id = (pid_t)syscall(SYS_gettid);
   self.native = pthread_self();
   self.id = own_id;
+  self.expected = NULL;
   return self;
 }
 
@@ -267,21 +266,21 @@ void ro_signal_in_child(void) {
 #else
 
 ro_Target ro_signal_self(void) {
-  ro_Target self = {pthread_self(), 0};
+  ro_Target self = {pthread_self(), 0, &expected};
   return self;
 }
 
 static int queue_signal(int signo, const ro_Target *target) {
   int e;
-  atomic_fetch_add(&under_way, 1);
+  atomic_store(target->expected, 1);
   e = pthread_kill(target->native, signo);
   if (e != 0)
-    atomic_fetch_sub(&under_way, 1);
+    atomic_store(target->expected, 0);
   return e;
 }
 
 void ro_signal_in_child(void) {
-  atomic_store(&under_way, 0);
+  atomic_store(&expected, 0);
   pthread_mutex_init(&mutex, NULL);
 }
 

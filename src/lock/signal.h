@@ -15,7 +15,8 @@
 /* A native thread, as a signal is addressed to it. */
 typedef struct ro_Target {
   pthread_t native;
-  pid_t id; /* the kernel's name for it, where signals go by that */
+  pid_t id;             /* the kernel's name for it, where signals go by that */
+  atomic_int *expected; /* else: set while a signal is under way to it */
 } ro_Target;
 
 /* The calling native thread. */

@@ -12,9 +12,9 @@ Waiting while others run Lua: for descriptors and for time.
 #include <lauxlib.h>
 
 #include "base/clock.h"
-#include "base/platform.h"
 #include "lock/hook.h"
 #include "lock/state.h"
+#include "sys/ppoll.h"
 
 #define FEW 8 /* descriptors that need no memory of their own */
 
@@ -113,29 +113,6 @@ void ro_wait_interrupted(lua_State *L) {
 
 /* ---- poll ---- */
 
-/*
-** As poll(2), with the precision that the system has, and with the signal mask `mask` unless that is
-** NULL. Returns -1 with errno set where it fails.
-*/
-static int poll_until(struct pollfd *fds, nfds_t count, int64_t deadline, const sigset_t *mask) {
-#if RO_HAS_PPOLL
-  struct timespec t;
-  int64_t left;
-  if (deadline == RO_NEVER)
-    return ppoll(fds, count, NULL, mask);
-  left = deadline - ro_now();
-  if (left < 0)
-    left = 0;
-  t.tv_sec = (time_t)(left / RO_SECOND);
-  t.tv_nsec = (long)(left % RO_SECOND);
-  return ppoll(fds, count, &t, mask);
-#else
-  if (mask != NULL)
-    pthread_sigmask(SIG_SETMASK, mask, NULL);
-  return poll(fds, count, ro_milliseconds_until(deadline));
-#endif
-}
-
 typedef struct Wait {
   struct pollfd *fds;
   nfds_t count;
@@ -193,11 +170,11 @@ static int wait_blocking(const Wait *w, int64_t deadline) {
   sigset_t all, before;
   int ready = -1, e = EINTR;
   if (w->hooked[0] == NULL || deadline <= ro_now()) /* nobody to tell, or only a look */
-    return poll_until(w->fds, w->count, deadline, NULL);
+    return ro_poll_until(w->fds, w->count, deadline, NULL);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   if (!hook_changed(w)) {
-    ready = poll_until(w->fds, w->count, deadline, &before);
+    ready = ro_poll_until(w->fds, w->count, deadline, &before);
     e = errno;
   }
   pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,21 +1,11 @@
 #include "process/daemon.h"
-#include "sys/life.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-ro_Parent ro_parent_here(void) {
-  ro_Parent here;
-  here.pid = getpid();
-  here.main_thread = syscall(SYS_gettid) == here.pid;
-  return here;
-}
 
 static void *watch(void *argument) {
   struct pollfd fd = {.fd = (int)(intptr_t)argument, .events = POLLIN};
@@ -25,13 +15,14 @@ static void *watch(void *argument) {
   return NULL;
 }
 
-/* Watches the parent from a thread that gets none of the program's signals. */
-static int start_watcher(const ro_Parent *parent) {
+/*
+** Watches the parent's descriptor `fd` from a thread that gets none of the program's signals: it
+** runs whatever the program does.
+*/
+static int start_watcher(int fd) {
   pthread_t thread;
   sigset_t all, before;
-  int code, fd = ro_life_open(parent->pid, 0);
-  if (fd < 0)
-    return errno;
+  int code;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   code = pthread_create(&thread, NULL, watch, (void *)(intptr_t)fd);
@@ -43,14 +34,11 @@ static int start_watcher(const ro_Parent *parent) {
   return code;
 }
 
-int ro_daemon_begin(const ro_Parent *parent) {
-  int code = 0;
-  /* The kernel's signal comes when the forking *thread* ends: of use only when that ends with its process. */
-  if (parent->main_thread)
-    code = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : errno;
-  else
-    code = start_watcher(parent);
-  if (getppid() != parent->pid) /* it ended meanwhile */
+int ro_daemon_begin(const ro_Birth *birth) {
+  int fd, code = ro_life_follow(birth, &fd);
+  if (code == 0 && fd >= 0)
+    code = start_watcher(fd);
+  if (getppid() != birth->parent) /* it ended meanwhile */
     kill(getpid(), SIGKILL);
   return code;
 }

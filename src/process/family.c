@@ -1,5 +1,5 @@
 #include "process/family.h"
-#include "sys/life.h"
+#include "sys/descriptor.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,12 +11,6 @@
 /* Stack of a reaper, which only waits; at least what the system wants. */
 #define REAPER_STACK ((size_t)64 * 1024)
 
-static void close_descriptor(int *fd) {
-  if (*fd >= 0)
-    close(*fd);
-  *fd = -1;
-}
-
 /*
 ** In a fork the children are those of another process. The records stay, since handles may
 ** refer to them; the streams go, so that their ends are seen when the processes end.
@@ -26,10 +20,12 @@ static void in_child(ro_ForkNode *node) {
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
     child->family = NULL;
     child->inherited = 1;
-    close_descriptor(&child->stream);
+    ro_descriptor_close(&child->stream);
+    ro_life_inherit(&child->life);
   }
   f->children = NULL;
-  close_descriptor(&f->outlet);
+  ro_descriptor_close(&f->outlet);
+  ro_descriptor_close(&f->own);
   pthread_mutex_init(&f->mutex, NULL);
 }
 
@@ -37,7 +33,7 @@ int ro_family_open(ro_Family *f) {
   int code = pthread_mutex_init(&f->mutex, NULL);
   f->fork.in_child = in_child;
   f->children = NULL;
-  f->outlet = -1;
+  f->outlet = f->own = -1;
   return code != 0 ? code : ro_atfork_add(&f->fork);
 }
 
@@ -45,19 +41,20 @@ ro_Child *ro_child_new(void) {
   ro_Child *child = calloc(1, sizeof *child);
   if (child == NULL)
     return NULL;
-  child->pidfd = child->stream = -1;
+  ro_life_init(&child->life);
+  child->stream = -1;
   child->held = 1;
   return child;
 }
 
 void ro_child_close_stream(ro_Child *child) {
-  close_descriptor(&child->stream);
+  ro_descriptor_close(&child->stream);
 }
 
 static void free_child(ro_Child *child) {
-  close_descriptor(&child->stream);
+  ro_descriptor_close(&child->stream);
   if (!child->inherited) /* a fork may have reused the number by now, as before exec */
-    close_descriptor(&child->pidfd);
+    ro_life_close(&child->life);
   free(child);
 }
 
@@ -67,7 +64,7 @@ static int reap(ro_Child *child, int flags) {
   if (child->ended)
     return 1;
   do
-    got = waitpid(child->pid, &child->status, flags);
+    got = waitpid(child->life.pid, &child->status, flags);
   while (got < 0 && errno == EINTR);
   if (got == 0)
     return 0;
@@ -84,11 +81,27 @@ int ro_child_ended(ro_Child *child) {
   return ended;
 }
 
-int ro_child_signal(ro_Child *child, int signal) {
+int ro_child_alive(ro_Child *child) {
+  if (child->family != NULL)
+    return !ro_child_ended(child);
+  return !child->ended && ro_life_goes_on(&child->life);
+}
+
+/* With the mutex held, so that the child's id stays its own. */
+static int signal_own(ro_Child *child, int signal) {
   int code;
-  if (child->ended || !ro_life_goes_on(child->pidfd))
-    return 0;
-  code = ro_life_signal(child->pidfd, signal);
+  pthread_mutex_lock(&child->family->mutex);
+  code = reap(child, WNOHANG) ? ESRCH : ro_life_signal(&child->life, signal);
+  pthread_mutex_unlock(&child->family->mutex);
+  return code;
+}
+
+int ro_child_signal(ro_Child *child, int signal) {
+  int code = ESRCH;
+  if (child->family != NULL)
+    code = signal_own(child, signal);
+  else if (ro_child_alive(child))
+    code = ro_life_signal(&child->life, signal);
   return code == 0 ? 1 : code == ESRCH ? 0 : -code;
 }
 
@@ -99,7 +112,7 @@ int ro_child_signal(ro_Child *child, int signal) {
 static void *reaper(void *argument) {
   ro_Child *child = argument;
   siginfo_t info;
-  while (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
+  while (waitid(P_PID, (id_t)child->life.pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
     ;
   pthread_mutex_lock(&child->family->mutex);
   reap(child, 0);
@@ -153,7 +166,7 @@ void ro_child_drop(ro_Child *child) {
     return;
   }
   child->held = 0;
-  close_descriptor(&child->stream);
+  ro_descriptor_close(&child->stream);
   if (!ro_child_ended(child))
     start_reaper(child);
   sweep(f);
@@ -162,9 +175,9 @@ void ro_child_drop(ro_Child *child) {
 void ro_family_close(ro_Family *f) {
   pthread_mutex_lock(&f->mutex);
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
-    close_descriptor(&child->stream); /* nobody reads on: let who waits to be read go on */
+    ro_descriptor_close(&child->stream); /* nobody reads on: let who waits to be read go on */
     if (child->daemon && !child->ended)
-      ro_life_signal(child->pidfd, SIGKILL);
+      ro_life_signal(&child->life, SIGKILL);
   }
   pthread_mutex_unlock(&f->mutex);
   ro_atfork_remove(&f->fork);
@@ -180,6 +193,6 @@ void ro_family_close(ro_Family *f) {
     else
       free_child(child);
   }
-  close_descriptor(&f->outlet);
+  ro_descriptor_close(&f->outlet);
   pthread_mutex_destroy(&f->mutex);
 }

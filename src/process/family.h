@@ -10,14 +10,14 @@
 #include <sys/types.h>
 
 #include "base/atfork.h"
+#include "sys/life.h"
 
 typedef struct ro_Family ro_Family;
 
 typedef struct ro_Child {
   struct ro_Child *next;
   ro_Family *family; /* NULL in a fork: another process's child */
-  pid_t pid;
-  int pidfd;
+  ro_Life life;
   int stream;        /* the end of the socket pair that carries its yields, or -1 */
   int daemon;        /* must not outlive this process */
   int inherited;     /* this record is a fork's copy */
@@ -32,7 +32,9 @@ struct ro_Family {
   ro_ForkNode fork;      /* first: the node's address is the family's */
   pthread_mutex_t mutex; /* guards `ended`, `status`, `lost` against reapers */
   ro_Child *children;
-  int outlet; /* in a child: its end of its own stream, which its forks must not keep; -1 */
+  /* in a child: what its forks must not keep; -1 */
+  int outlet; /* its end of its own stream */
+  int own;    /* what tells its parent of its end (sys/life.h) */
 };
 
 /* Readies a family without children. Returns 0 or an errno. */
@@ -49,6 +51,9 @@ void ro_family_add(ro_Family *f, ro_Child *child);
 
 /* Has the child ended; takes its status if so. Never blocks. Only in the process that started it. */
 int ro_child_ended(ro_Child *child);
+
+/* Does the child run. In forks of the process that started it too. */
+int ro_child_alive(ro_Child *child);
 
 /*
 ** Sends a signal. Returns 1 when it went to a living process, 0 when that had ended already,

@@ -27,7 +27,7 @@
 #include "process/record.h"
 #include "process/stream.h"
 #include "process/values.h"
-#include "sys/life.h"
+#include "sys/descriptor.h"
 
 #define HANDLE "remoteobj.child"
 #define FAMILY "remoteobj.family"
@@ -45,7 +45,8 @@ static Handle *check_handle(lua_State *L) {
 static ro_Child *check_own(lua_State *L) {
   ro_Child *child = check_handle(L)->child;
   if (child->family == NULL)
-    luaL_error(L, "process %d was started by another process, which alone can wait for it", (int)child->pid);
+    luaL_error(L, "process %d was started by another process, which alone can wait for it",
+               (int)child->life.pid);
   return child;
 }
 
@@ -97,12 +98,12 @@ static void at_exit(int code, void *context) {
 #endif
 
 /* What the program has on the stack stays there untouched: this never returns. */
-static void run_child(lua_State *L, int daemon, const ro_Parent *parent) {
+static void run_child(lua_State *L, int daemon, const ro_Birth *birth) {
   int code = 1;
 #if RO_HAS_ON_EXIT
   on_exit(at_exit, NULL);
 #endif
-  if (daemon && ro_daemon_begin(parent) != 0)
+  if (daemon && ro_daemon_begin(birth) != 0)
     fprintf(stderr, "remoteobj: cannot bind process %d to its parent's life\n", (int)getpid());
   if (lua_pcall(L, 0, 1, 0) == LUA_OK)
     code = (int)lua_tointeger(L, -1);
@@ -116,6 +117,7 @@ static void run_child(lua_State *L, int daemon, const ro_Parent *parent) {
 /* Pushes a handle without a process, with a stream; ends[1] is the child's end of that. */
 static Handle *new_handle(lua_State *L, int ends[2]) {
   Handle *h = lua_newuserdatauv(L, sizeof *h, 0);
+  int code;
   memset(h, 0, sizeof *h);
   ro_buffer_init(&h->in.bytes);
   luaL_setmetatable(L, HANDLE);
@@ -124,25 +126,11 @@ static Handle *new_handle(lua_State *L, int ends[2]) {
     luaL_error(L, "not enough memory");
     return NULL; /* never reached */
   }
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-    luaL_error(L, "cannot start a process: %s", strerror(errno));
+  code = ro_sockets_open(SOCK_STREAM, ends);
+  if (code != 0)
+    luaL_error(L, "cannot start a process: %s", strerror(code));
   h->child->stream = ends[0];
   return h;
-}
-
-/* In the parent: makes the child one of the family. A child that can't be watched doesn't live. */
-static void adopt(lua_State *L, ro_Child *child) {
-  int code;
-  child->pidfd = ro_life_open(child->pid, 0);
-  if (child->pidfd >= 0) {
-    ro_family_add(family_of(L), child);
-    return;
-  }
-  code = errno;
-  kill(child->pid, SIGKILL);
-  while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
-    ;
-  luaL_error(L, "cannot start a process: %s", strerror(code));
 }
 
 /*
@@ -151,7 +139,8 @@ static void adopt(lua_State *L, ro_Child *child) {
 */
 static int process_fork(lua_State *L) {
   int daemon = lua_toboolean(L, 1), ends[2], code;
-  ro_Parent parent = ro_parent_here();
+  ro_Birth birth;
+  pid_t pid;
   ro_Family *f = family_of(L);
   Handle *h;
   luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -160,18 +149,22 @@ static int process_fork(lua_State *L) {
   h->child->daemon = daemon;
   lua_pushvalue(L, 2);
   fflush(NULL);
-  h->child->pid = fork();
-  if (h->child->pid == 0) {
+  ro_atfork_hold(); /* forks in other threads know of the child, or come before it */
+  pid = ro_life_fork(&h->child->life, &birth);
+  code = errno;
+  if (pid > 0)
+    ro_family_add(f, h->child);
+  ro_atfork_release();
+  if (pid == 0) {
     close(ends[0]);
     h->child->stream = -1;
     f->outlet = ends[1];
-    run_child(L, daemon, &parent);
+    f->own = birth.own;
+    run_child(L, daemon, &birth);
   }
-  code = errno;
   close(ends[1]);
-  if (h->child->pid < 0)
+  if (pid < 0)
     return luaL_error(L, "cannot start a process: %s", strerror(code));
-  adopt(L, h->child);
   lua_settop(L, 3);
   return 1;
 }
@@ -188,12 +181,12 @@ static int handle_gc(lua_State *L) {
 }
 
 static int handle_pid(lua_State *L) {
-  lua_pushinteger(L, check_handle(L)->child->pid);
+  lua_pushinteger(L, check_handle(L)->child->life.pid);
   return 1;
 }
 
 static int handle_sentinel(lua_State *L) {
-  lua_pushinteger(L, check_handle(L)->child->pidfd);
+  lua_pushinteger(L, check_handle(L)->child->life.fd);
   return 1;
 }
 
@@ -206,7 +199,7 @@ static int handle_own(lua_State *L) {
 /* child:alive(): works in forks too. */
 static int handle_alive(lua_State *L) {
   ro_Child *child = check_handle(L)->child;
-  lua_pushboolean(L, !child->ended && ro_life_goes_on(child->pidfd));
+  lua_pushboolean(L, ro_child_alive(child));
   return 1;
 }
 
@@ -231,7 +224,8 @@ static int handle_status(lua_State *L) {
 static int handle_signal(lua_State *L) {
   int sent = ro_child_signal(check_handle(L)->child, (int)luaL_checkinteger(L, 2));
   if (sent < 0)
-    return luaL_error(L, "cannot signal process %d: %s", (int)check_handle(L)->child->pid, strerror(-sent));
+    return luaL_error(L, "cannot signal process %d: %s", (int)check_handle(L)->child->life.pid,
+                      strerror(-sent));
   lua_pushboolean(L, sent);
   return 1;
 }
@@ -244,11 +238,14 @@ static int handle_wait(lua_State *L) {
   ro_Child *child = check_own(L);
   int64_t deadline = luaL_checkinteger(L, 2);
   int stream = lua_toboolean(L, 3) && child->stream >= 0;
-  struct pollfd fds[2] = {{.fd = child->pidfd, .events = POLLIN}, {.fd = child->stream, .events = POLLIN}};
+  struct pollfd fds[2] = {[1] = {.fd = child->stream, .events = POLLIN}};
   int ended = ro_child_ended(child);
-  if (!ended)
-    ro_wait_poll(L, fds, stream ? 2 : 1, deadline);
-  lua_pushboolean(L, ended || fds[0].revents != 0);
+  if (!ended) {
+    int64_t look = ro_life_watch(&child->life, &fds[0], deadline);
+    int ready = ro_wait_poll(L, fds, stream ? 2 : 1, look);
+    ended = (ready == 0 || fds[0].revents != 0) && ro_child_ended(child);
+  }
+  lua_pushboolean(L, ended);
   lua_pushboolean(L, stream && (ended || fds[1].revents != 0));
   return 2;
 }

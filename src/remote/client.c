@@ -157,11 +157,11 @@ static void pump(ro_Proxy *proxy, const ro_Pending *pending, size_t limit) {
 
 /* ---- making the connection ---- */
 
-/* Waits until the door has room for one more connection, or its listener has died. */
-static int wait_for_door(lua_State *L, ro_Proxy *proxy, int64_t deadline) {
-  struct pollfd fds[2] = {{.fd = proxy->door.client_end, .events = POLLOUT},
-                          {.fd = proxy->door.life, .events = POLLIN}};
-  return ro_wait_poll(L, fds, 2, deadline);
+/* Waits until the door may have room for one more connection, or its listener may have died. */
+static void wait_for_door(lua_State *L, ro_Proxy *proxy, int64_t deadline) {
+  struct pollfd fds[2] = {{.fd = proxy->door.client_end, .events = POLLOUT}};
+  int64_t look = ro_door_watch(&proxy->door, &fds[1], deadline);
+  ro_wait_poll(L, fds, 2, look);
 }
 
 /* Offers the far ends of a new pair of pipes to the listener of `generation`. Returns 0 or an errno. */
@@ -206,8 +206,10 @@ static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline
       drop_connection(&proxy->client);
     else if (error != EAGAIN)
       luaL_error(L, "cannot connect to the listener: %s", strerror(error));
-    else if (wait_for_door(L, proxy, deadline) == 0)
+    else if (deadline != RO_NEVER && ro_now() >= deadline)
       return RO_TOO_LATE;
+    else
+      wait_for_door(L, proxy, deadline);
   }
 }
 
@@ -241,17 +243,19 @@ static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t dea
   while (!pending->settled) {
     struct pollfd fds[3];
     nfds_t count = 2;
-    int n;
+    int64_t look;
+    int n, over;
     fds[0] = (struct pollfd){.fd = client->link.in, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = proxy->door.life, .events = POLLIN};
+    look = ro_door_watch(&proxy->door, &fds[1], deadline);
     if (ro_link_pending(&client->link) > 0)
       fds[count++] = (struct pollfd){.fd = client->link.out, .events = POLLOUT};
-    n = ro_wait_poll_try(L, fds, count, deadline);
+    n = ro_wait_poll_try(L, fds, count, look);
     if (n < 0)
       return -1;
+    over = fds[1].revents != 0 || (n == 0 && !ro_door_lives(&proxy->door, client->generation));
     if (!pending->settled)
       pump(proxy, pending, limit);
-    if (!pending->settled && fds[1].revents != 0)
+    if (!pending->settled && over)
       lose(proxy, RO_CUT_OFF); /* the process has died, and what it had answered has been read */
     if (!pending->settled && n == 0 && deadline != RO_NEVER && ro_now() >= deadline)
       settle(pending, RO_TOO_LATE, is_sent(client, pending));

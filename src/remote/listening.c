@@ -22,6 +22,7 @@ The methods that have to do with listening.
 ** have woken it.
 */
 #define LOOK_AGAIN (RO_SECOND / 2)
+#define LOOK_SOON (RO_SECOND / 1000) /* when the process watched is about to have ended */
 
 /* ---- the handle of listen_ ---- */
 
@@ -320,10 +321,11 @@ Waits until somebody listens.
 static int method_wait_until_listening(lua_State *L) {
   ro_Proxy *proxy = ro_check_view(L, 1)->proxy;
   Wait wait = wait_arguments(L);
+  int ended = 0; /* the process's descriptor has told so, be it a moment before the process ends */
   for (;;) {
     struct pollfd fds[2];
     int sentinel = wait.process != 0 ? sentinel_of(L, wait.process) : -1;
-    int64_t now;
+    int64_t now, look;
     if (ro_door_is_open(&proxy->door, NULL)) {
       lua_pushboolean(L, 1);
       return 1;
@@ -334,8 +336,10 @@ static int method_wait_until_listening(lua_State *L) {
     if (now >= wait.deadline)
       return wait_failed(L, &wait, RO_TIMEOUT);
     fds[0] = (struct pollfd){.fd = proxy->door.gate.fd, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = sentinel, .events = POLLIN};
-    ro_wait_poll(L, fds, 2, wait.deadline - now > LOOK_AGAIN ? now + LOOK_AGAIN : wait.deadline);
+    fds[1] = (struct pollfd){.fd = ended ? -1 : sentinel, .events = POLLIN};
+    look = now + (ended ? LOOK_SOON : LOOK_AGAIN);
+    ro_wait_poll(L, fds, 2, look < wait.deadline ? look : wait.deadline);
+    ended |= fds[1].revents != 0;
     if (fds[0].revents != 0 && !ro_door_is_open(&proxy->door, NULL))
       ro_door_mend_gate(&proxy->door);
   }

@@ -12,7 +12,6 @@
 #include "base/platform.h"
 #include "sys/descriptor.h"
 #include "sys/event.h"
-#include "sys/life.h"
 
 #define ENDS 3
 
@@ -23,10 +22,15 @@
 #define MESSAGES SOCK_DGRAM
 #endif
 
+#if ATOMIC_LLONG_LOCK_FREE != 2
+#error "processes share 64-bit words, which this machine can't change in one step"
+#endif
+
 struct ro_DoorPage {
-  _Atomic uint64_t state;   /* generation, pid and phase in one word, so that they change together */
-  _Atomic uint64_t born[2]; /* of the listener, by the parity of its generation */
-  _Atomic uint64_t closed;  /* last generation that was closed in good order */
+  _Atomic uint64_t state; /* generation, pid and phase in one word, so that they change together */
+  _Atomic uint64_t
+      mark[2];             /* what the listener is known by (sys/tenure.h), by the parity of its generation */
+  _Atomic uint64_t closed; /* last generation that was closed in good order */
 };
 
 #define PHASE_BITS 2
@@ -58,12 +62,10 @@ int ro_door_open(ro_Door *door) {
   int error;
   memset(door, 0, sizeof *door);
   ro_event_init(&door->gate);
-  door->life = door->client_end = door->listener_end = -1;
-  door->page = mmap(NULL, sizeof *door->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (door->page == MAP_FAILED) {
-    door->page = NULL;
+  door->client_end = door->listener_end = -1;
+  door->page = ro_tenure_open(&door->tenure, sizeof *door->page);
+  if (door->page == NULL)
     return errno;
-  }
   error = open_sockets(door);
   if (error == 0)
     error = ro_event_open(&door->gate);
@@ -76,7 +78,7 @@ void ro_door_close(ro_Door *door) {
   ro_descriptor_close(&door->client_end);
   ro_descriptor_close(&door->listener_end);
   ro_event_close(&door->gate);
-  ro_descriptor_close(&door->life);
+  ro_tenure_close(&door->tenure);
   if (door->page != NULL)
     munmap(door->page, sizeof *door->page);
   door->page = NULL;
@@ -86,19 +88,14 @@ ro_DoorState ro_door_state(const ro_Door *door) {
   return unpacked(atomic_load(&door->page->state));
 }
 
-/* Does the process that `state` names live; keeps a descriptor for the next time. */
+/* Does the process that `state` names live. */
 static int is_alive(ro_Door *door, ro_DoorState state) {
+  uint64_t mark = 0;
   if (state.pid == ro_pid())
     return 1;
-  if (door->life < 0 || door->life_generation != state.generation) {
-    uint64_t born = atomic_load(&door->page->born[state.generation & 1]);
-    ro_descriptor_close(&door->life);
-    door->life = ro_life_open(state.pid, state.phase == RO_DOOR_OPENING ? 0 : born);
-    door->life_generation = state.generation;
-    if (door->life < 0)
-      return errno != ESRCH;
-  }
-  return ro_life_goes_on(door->life);
+  if (state.phase != RO_DOOR_OPENING)
+    mark = atomic_load(&door->page->mark[state.generation & 1]);
+  return ro_tenure_goes_on(&door->tenure, state.pid, state.generation, mark);
 }
 
 int ro_door_is_open(ro_Door *door, ro_DoorState *state) {
@@ -106,6 +103,14 @@ int ro_door_is_open(ro_Door *door, ro_DoorState *state) {
   if (state != NULL)
     *state = now;
   return now.phase == RO_DOOR_OPEN && is_alive(door, now);
+}
+
+int ro_door_lives(const ro_Door *door, uint64_t generation) {
+  return ro_tenure_lasts(&door->tenure, generation);
+}
+
+int64_t ro_door_watch(const ro_Door *door, struct pollfd *p, int64_t deadline) {
+  return ro_tenure_watch(&door->tenure, p, deadline);
 }
 
 int ro_door_closed_well(const ro_Door *door, uint64_t generation) {
@@ -116,6 +121,8 @@ int ro_door_claim(ro_Door *door, ro_DoorState *state) {
   uint64_t word = atomic_load(&door->page->state);
   for (;;) {
     ro_DoorState old = unpacked(word), mine;
+    uint64_t mark;
+    int error;
     if (old.phase != RO_DOOR_FREE && is_alive(door, old)) {
       *state = old;
       return EBUSY;
@@ -123,12 +130,18 @@ int ro_door_claim(ro_Door *door, ro_DoorState *state) {
     mine.generation = old.generation + 1;
     mine.pid = ro_pid();
     mine.phase = RO_DOOR_OPENING;
+    error = ro_tenure_begin(&door->tenure, mine.generation, &mark);
+    if (error != 0) {
+      *state = ro_door_state(door);
+      return error;
+    }
     if (atomic_compare_exchange_strong(&door->page->state, &word, packed(mine))) {
-      atomic_store(&door->page->born[mine.generation & 1], ro_life_born(mine.pid));
+      atomic_store(&door->page->mark[mine.generation & 1], mark);
       ro_event_clear(&door->gate);
       *state = mine;
       return 0;
     }
+    ro_tenure_end(&door->tenure, mine.generation);
   }
 }
 
@@ -149,9 +162,11 @@ void ro_door_shut(ro_Door *door) {
 }
 
 void ro_door_leave(ro_Door *door, int well) {
+  uint64_t generation = ro_door_state(door).generation;
   if (well)
-    atomic_store(&door->page->closed, ro_door_state(door).generation);
+    atomic_store(&door->page->closed, generation);
   enter_phase(door, RO_DOOR_FREE);
+  ro_tenure_end(&door->tenure, generation);
 }
 
 typedef union ControlSpace {
@@ -176,7 +191,7 @@ int ro_door_post(ro_Door *door, uint64_t generation, const int ends[3]) {
   do {
     n = sendmsg(door->client_end, &message, MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
-  return n >= 0 ? 0 : errno;
+  return n >= 0 ? 0 : errno == ENOBUFS ? EAGAIN : errno;
 }
 
 /* Copies the descriptors that a message brought; returns how many. */
@@ -190,6 +205,23 @@ static int descriptors_of(struct msghdr *message, int ends[ENDS]) {
   return count;
 }
 
+/* Receives one message and its descriptors, close-on-exec. Returns how many, or -1 with errno. */
+static int receive(ro_Door *door, struct msghdr *message, int ends[ENDS]) {
+#if RO_HAS_CREATION_FLAGS
+  return recvmsg(door->listener_end, message, MSG_CMSG_CLOEXEC) < 0 ? -1 : descriptors_of(message, ends);
+#else
+  int count = -1;
+  ro_atfork_hold();
+  if (recvmsg(door->listener_end, message, 0) >= 0) {
+    count = descriptors_of(message, ends);
+    for (int i = 0; i < count; i++)
+      ro_descriptor_hide(ends[i]);
+  }
+  ro_atfork_release();
+  return count;
+#endif
+}
+
 int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]) {
   for (;;) {
     ControlSpace control;
@@ -199,12 +231,12 @@ int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]) {
     int count;
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
-    if (recvmsg(door->listener_end, &message, MSG_CMSG_CLOEXEC) < 0) {
+    count = receive(door, &message, ends);
+    if (count < 0) {
       if (errno == EINTR)
         continue;
       return errno;
     }
-    count = descriptors_of(&message, ends);
     if (count == ENDS && meant_for == generation)
       return 0;
     for (int i = 0; i < count; i++)

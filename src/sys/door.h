@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "sys/event.h"
+#include "sys/tenure.h"
 
 /* How far the listener of a generation is. */
 typedef enum ro_DoorPhase { RO_DOOR_FREE, RO_DOOR_OPENING, RO_DOOR_OPEN, RO_DOOR_CLOSING } ro_DoorPhase;
@@ -27,8 +28,7 @@ typedef struct ro_Door {
   ro_DoorPage *page;
   int client_end, listener_end; /* of the socket pair */
   ro_Event gate;                /* set while somebody listens */
-  int life;                     /* of the listener that was looked at last (sys/life.h), or -1 */
-  uint64_t life_generation;     /* the generation that `life` belongs to */
+  ro_Tenure tenure;             /* of the listener that was looked at last */
 } ro_Door;
 
 /* Makes a door that nobody listens behind. Returns 0 or an errno; nothing is left open then. */
@@ -44,6 +44,18 @@ ro_DoorState ro_door_state(const ro_Door *door);
 ** what was seen. A process that could not be watched for want of descriptors counts as alive.
 */
 int ro_door_is_open(ro_Door *door, ro_DoorState *state);
+
+/*
+** Does the listener of `generation`, whom ro_door_is_open has found open before, live. For less than that
+** costs, and true after it was closed too, as long as the process goes on.
+*/
+int ro_door_lives(const ro_Door *door, uint64_t generation);
+
+/*
+** Prepares `p` for a wait for the end of the listener that ro_door_is_open found last. Returns when to
+** look whether it has come, though `p` says nothing: `deadline`, or earlier.
+*/
+int64_t ro_door_watch(const ro_Door *door, struct pollfd *p, int64_t deadline);
 
 /* Was the listener of `generation` closed in good order: everything that it took was answered. */
 int ro_door_closed_well(const ro_Door *door, uint64_t generation);

@@ -1,29 +1,75 @@
 /*
-** Whether a process lives, told by descriptors: a process id alone may have passed to
-** another process since.
+** The lives of a child and its parent, told to each other by descriptors: a process id alone
+** may have passed to another process since.
 */
 #ifndef RO_LIFE_H
 #define RO_LIFE_H
 
+#include <poll.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/*
-** When process `pid` was born, in a unit that only serves comparison; 0 when it is gone or
-** the system doesn't tell.
-*/
-uint64_t ro_life_born(pid_t pid);
+#include "base/clock.h"
+
+/* Where no descriptor tells everything: how long it takes at most until somebody looks again. */
+#define RO_LIFE_LOOK (RO_SECOND / 25)
+
+/* A child, as its parent and that one's later forks know it. */
+typedef struct ro_Life {
+  pid_t pid;
+  int fd;        /* readable, or at its end, once the child has ended; -1 */
+  int bond;      /* its closing tells the child that this process has ended; -1 where the system does that */
+  int64_t pause; /* nanoseconds until the next look, when `fd` has ended and the child has not */
+} ro_Life;
+
+/* What a child knows of its birth. */
+typedef struct ro_Birth {
+  pid_t parent;
+  int by_main_thread; /* it was forked by the parent's first thread */
+  int own;  /* its closing tells the parent that this process has ended, so forks must not keep it; -1 */
+  int bond; /* ends when the parent has ended; -1 */
+} ro_Birth;
+
+/* A life that has no descriptors. */
+void ro_life_init(ro_Life *life);
 
 /*
-** A descriptor, close-on-exec, that becomes readable when process `pid` ends; -1 with errno
-** (ESRCH: it is gone). With `born` not 0, a process of another birth is as good as gone.
+** As fork(2): fills in `life` for the parent, `birth` for the child. A child that can't be watched
+** doesn't live: then -1 is returned too.
 */
-int ro_life_open(pid_t pid, uint64_t born);
+pid_t ro_life_fork(ro_Life *life, ro_Birth *birth);
 
-/* Does the process behind a descriptor of ro_life_open still run. Its parent need not have waited for it. */
-int ro_life_goes_on(int fd);
+/* Closes the descriptors; the process goes on. */
+void ro_life_close(ro_Life *life);
 
-/* Sends `signal` to that process, never to another that has its id by now. Returns 0 or an errno. */
-int ro_life_signal(int fd, int signal);
+/* In a fork of the parent: closes what the parent alone may have; safe between fork and exec. */
+void ro_life_inherit(ro_Life *life);
+
+/* Does the child run, as far as its descriptor tells. Its parent need not have waited for it. */
+int ro_life_goes_on(const ro_Life *life);
+
+/*
+** Prepares `p` for a wait for the end of the child. Returns when to look whether it has come, though `p`
+** says nothing: `deadline`, or earlier.
+*/
+int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline);
+
+/*
+** Sends `signal` to the child. Returns 0 or an errno. Where the parent may be waiting for it meanwhile, only
+** pidfds make certain that no other process gets it.
+*/
+int ro_life_signal(const ro_Life *life, int signal);
+
+/*
+** In a child that is to end with its parent: has the system see to that, `*fd` being -1 then, or gives the
+** descriptor whose end is the sign. Returns 0 or an errno.
+*/
+int ro_life_follow(const ro_Birth *birth, int *fd);
+
+/*
+** A descriptor, close-on-exec, that becomes readable when any process `pid` ends; -1 with errno (ENOSYS
+** where there is no such thing).
+*/
+int ro_life_open(pid_t pid);
 
 #endif

@@ -1,7 +1,7 @@
 /*
 ** The poller where there is no more than poll(2). A foreign event loop, which wants one
-** descriptor, is served by a thread, the sentry: it waits for all of them and rings a bell,
-** once, until somebody has looked and found nothing.
+** descriptor, is served by a thread, the sentry: it waits for all of them and rings a bell, which
+** sounds until somebody has looked and found nothing.
 */
 #include "sys/poller.h"
 
@@ -130,6 +130,14 @@ static void stop_bell(ro_Poller *p) {
   pthread_cond_signal(&p->quiet);
 }
 
+/* Something is ready. With the mutex held. */
+static void ring(ro_Poller *p) {
+  if (!p->has_sentry || p->rung)
+    return;
+  p->rung = 1;
+  ro_event_set(&p->bell);
+}
+
 static int look_and_describe(ro_Poller *p, ro_Ready *ready, int most) {
   int n;
   pthread_mutex_lock(&p->mutex);
@@ -137,7 +145,8 @@ static int look_and_describe(ro_Poller *p, ro_Ready *ready, int most) {
   if (n == 0)
     stop_bell(p);
   else
-    n = describe(p, ready, most);
+    ring(p);
+  n = describe(p, ready, n < most ? n : most);
   pthread_mutex_unlock(&p->mutex);
   return n;
 }
@@ -192,10 +201,8 @@ static void *keep_watch(void *argument) {
     pthread_mutex_unlock(&p->mutex);
     block(p, -1);
     pthread_mutex_lock(&p->mutex);
-    if (look(p) > 0) { /* somebody may have looked and found nothing any more */
-      p->rung = 1;
-      ro_event_set(&p->bell);
-    }
+    if (look(p) > 0) /* somebody may have looked and found nothing any more */
+      ring(p);
   }
   pthread_mutex_unlock(&p->mutex);
   return NULL;
@@ -225,8 +232,14 @@ int ro_poller_fileno(ro_Poller *p) {
   e = ro_event_open(&p->bell);
   if (e == 0 && (e = post_sentry(p)) != 0)
     ro_event_close(&p->bell);
-  p->has_sentry = e == 0;
   errno = e;
+  if (e != 0)
+    return -1;
+  pthread_mutex_lock(&p->mutex);
+  p->has_sentry = 1;
+  if (look(p) > 0)
+    ring(p);
+  pthread_mutex_unlock(&p->mutex);
   return p->bell.fd;
 }
 

@@ -1,0 +1,83 @@
+/* Lives where the system has descriptors of processes. */
+#include "sys/life.h"
+
+#include "base/platform.h"
+
+#if RO_HAS_PIDFD
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/descriptor.h"
+
+void ro_life_init(ro_Life *life) {
+  *life = (ro_Life){.pid = -1, .fd = -1, .bond = -1};
+}
+
+int ro_life_open(pid_t pid) {
+  return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static void end_unwatched(pid_t pid) {
+  kill(pid, SIGKILL);
+  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+  }
+}
+
+pid_t ro_life_fork(ro_Life *life, ro_Birth *birth) {
+  int e;
+  birth->parent = getpid();
+  birth->by_main_thread = syscall(SYS_gettid) == birth->parent;
+  birth->own = birth->bond = -1;
+  life->pid = fork();
+  if (life->pid <= 0)
+    return life->pid;
+  life->fd = ro_life_open(life->pid);
+  if (life->fd >= 0)
+    return life->pid;
+  e = errno;
+  end_unwatched(life->pid);
+  errno = e;
+  return -1;
+}
+
+void ro_life_close(ro_Life *life) {
+  ro_descriptor_close(&life->fd);
+}
+
+void ro_life_inherit(ro_Life *life) {
+  (void)life;
+}
+
+int ro_life_goes_on(const ro_Life *life) {
+  struct pollfd end = {.fd = life->fd, .events = POLLIN};
+  int n;
+  do {
+    n = poll(&end, 1, 0);
+  } while (n < 0 && errno == EINTR);
+  return n == 0;
+}
+
+int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline) {
+  *p = (struct pollfd){.fd = life->fd, .events = POLLIN};
+  return deadline;
+}
+
+int ro_life_signal(const ro_Life *life, int signal) {
+  return syscall(SYS_pidfd_send_signal, life->fd, signal, NULL, 0) == 0 ? 0 : errno;
+}
+
+/* The kernel's signal comes when the forking *thread* ends: of use only when that ends with its process. */
+int ro_life_follow(const ro_Birth *birth, int *fd) {
+  *fd = -1;
+  if (birth->by_main_thread)
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : errno;
+  *fd = ro_life_open(birth->parent);
+  return *fd >= 0 ? 0 : errno;
+}
+
+#endif

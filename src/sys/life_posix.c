@@ -1,0 +1,121 @@
+/*
+** Lives where the system has no descriptors of processes. Parent and child are tied by two pipes
+** that nothing is ever written to, and of which each holds the writing end of one alone: its
+** end is the end of that process, whatever ended it. Forks let these ends go at once.
+**
+** A process that closes all descriptors, or becomes another program by exec, seems to have ended.
+** Its parent is not deceived, since it asks the system too, every now and then.
+*/
+#include "sys/life.h"
+
+#include "base/platform.h"
+
+#if !RO_HAS_PIDFD
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/atfork.h"
+#include "sys/descriptor.h"
+
+/* The first pause between two looks at a child whose end is near. */
+#define PAUSE_LEAST (RO_SECOND / 10000)
+
+void ro_life_init(ro_Life *life) {
+  *life = (ro_Life){.pid = -1, .fd = -1, .bond = -1, .pause = PAUSE_LEAST};
+}
+
+int ro_life_open(pid_t pid) {
+  (void)pid;
+  errno = ENOSYS;
+  return -1;
+}
+
+static void close_both(int ends[2]) {
+  ro_descriptor_close(&ends[0]);
+  ro_descriptor_close(&ends[1]);
+}
+
+/* Makes the child's pipe and the parent's. Returns 0 or an errno. */
+static int open_pipes(int child[2], int parent[2]) {
+  int e = ro_pipe_open(child);
+  if (e != 0)
+    return e;
+  e = ro_pipe_open(parent);
+  if (e != 0)
+    close_both(child);
+  return e;
+}
+
+/* No other thread may fork in between, since its child would keep the ends. */
+pid_t ro_life_fork(ro_Life *life, ro_Birth *birth) {
+  int child[2], parent[2], e;
+  *birth = (ro_Birth){.parent = getpid(), .own = -1, .bond = -1};
+  life->pid = -1;
+  ro_atfork_hold();
+  e = open_pipes(child, parent);
+  if (e == 0) {
+    life->pid = fork();
+    e = errno;
+    if (life->pid < 0) {
+      close_both(child);
+      close_both(parent);
+    } else if (life->pid == 0) {
+      ro_descriptor_close(&child[0]);
+      ro_descriptor_close(&parent[1]);
+      birth->own = child[1];
+      birth->bond = parent[0];
+    } else {
+      ro_descriptor_close(&child[1]);
+      ro_descriptor_close(&parent[0]);
+      life->fd = child[0];
+      life->bond = parent[1];
+    }
+  }
+  ro_atfork_release();
+  errno = e;
+  return life->pid;
+}
+
+void ro_life_close(ro_Life *life) {
+  ro_descriptor_close(&life->fd);
+  ro_descriptor_close(&life->bond);
+}
+
+void ro_life_inherit(ro_Life *life) {
+  ro_descriptor_close(&life->bond);
+}
+
+int ro_life_goes_on(const ro_Life *life) {
+  struct pollfd end = {.fd = life->fd, .events = POLLIN};
+  int n;
+  do {
+    n = poll(&end, 1, 0);
+  } while (n < 0 && errno == EINTR);
+  return n == 0;
+}
+
+/* The pipe ends a moment before the process does, or long before if it has closed its end. */
+int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline) {
+  int64_t look = RO_LIFE_LOOK;
+  *p = (struct pollfd){.fd = life->fd, .events = POLLIN};
+  if (!ro_life_goes_on(life)) {
+    p->fd = -1;
+    look = life->pause;
+    life->pause = look * 2 < RO_LIFE_LOOK ? look * 2 : RO_LIFE_LOOK;
+  }
+  look += ro_now();
+  return look < deadline ? look : deadline;
+}
+
+int ro_life_signal(const ro_Life *life, int signal) {
+  return kill(life->pid, signal) == 0 ? 0 : errno;
+}
+
+int ro_life_follow(const ro_Birth *birth, int *fd) {
+  *fd = birth->bond;
+  return 0;
+}
+
+#endif
