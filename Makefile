@@ -31,7 +31,7 @@ ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden $(FEATURES
 ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = $(wildcard src/*.c src/*/*.c)
-C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] bench/reference/*.c)
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] cmd/*.[ch] cmd/*/*.[ch] bench/reference/*.c)
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
 
@@ -46,6 +46,18 @@ STATIC_LIBRARY = $(BUILD)/lib/libremoteobj.a
 EMBEDDED = $(BUILD)/obj/embedded
 LIBRARY_OBJECTS = $(filter-out $(BUILD)/obj/module.o $(BUILD)/obj/public.o,$(OBJECTS)) $(EMBEDDED).o
 
+# The command: the interpreter with the library inside. The C library stays shared, for the C modules that scripts load;
+# where there is a static one, another command is made that needs nothing at all, and loads no C modules.
+COMMAND = $(BUILD)/bin/remoteobj
+COMMAND_OBJECTS = $(patsubst cmd/%.c,$(BUILD)/obj/cmd/%.o,$(wildcard cmd/*.c))
+STATIC_COMMAND = $(BUILD)/bin/remoteobj-static
+STATIC_OBJECTS = $(COMMAND_OBJECTS) $(patsubst cmd/%.c,$(BUILD)/obj/cmd/%.o,$(wildcard cmd/static/*.c))
+LUA_LIBRARY := $(or $(LUA_LIBRARY),$(shell sh scripts/find-lua-library.sh "$(CC)"))
+STATIC_PARTS := $(wildcard $(shell $(CC) -print-file-name=libc.a)) $(filter %.a,$(LUA_LIBRARY))
+COMMANDS = $(COMMAND) $(if $(word 2,$(STATIC_PARTS)),$(STATIC_COMMAND))
+
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
 # Where Lua looks for modules: LuaRocks has places of its own.
 INSTALL_LMOD = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
 INSTALL_CMOD = $(DESTDIR)$(LIBDIR)/lua/$(LUA_VERSION)
@@ -63,16 +75,18 @@ export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
 export NO_LINUX
 
-.PHONY: all module library demo test check bench setup lint lint-lua lint-c lint-format lint-gcc lint-clang format
-.PHONY: rockspecs rock install install-module install-library uninstall clean help
+.PHONY: all module library command demo test check bench setup lint lint-man lint-lua lint-c lint-format lint-gcc lint-clang format
+.PHONY: rockspecs rock install install-module install-library install-command uninstall clean help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-all: module library
+all: module library command
 
 module: $(MODULE)
 
 library: $(SHARED_LIBRARY) $(STATIC_LIBRARY)
+
+command: $(COMMANDS)
 
 # A core.so in a folder of its own, which earlier builds made, would be found before this one.
 $(MODULE): $(LIBRARY_OBJECTS) $(BUILD)/obj/module.o
@@ -95,7 +109,7 @@ $(STATIC_LIBRARY): $(BUILD)/obj/remoteobj.o $(BUILD)/obj/public.o
 	$(Q)$(AR) rc $@ $^
 
 $(BUILD)/obj/remoteobj.o: $(LIBRARY_OBJECTS)
-	$(Q)$(CC) $(ALL_CFLAGS) -r -nostdlib -o $@ $^
+	$(Q)$(CC) $(CFLAGS) -r -nostdlib -o $@ $^
 	$(Q)$(OBJCOPY) --localize-hidden $@
 
 $(EMBEDDED).c: $(LUA_SOURCES) scripts/embed.sh $(BUILD)/obj/flags
@@ -105,6 +119,25 @@ $(EMBEDDED).c: $(LUA_SOURCES) scripts/embed.sh $(BUILD)/obj/flags
 $(EMBEDDED).o: $(EMBEDDED).c src/embedded.h
 	$(call say,CC $<)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(COMMAND): $(COMMAND_OBJECTS) $(STATIC_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LUA_LIBRARY) -Wl,-E -Wl,-z,relro,-z,now $(LDFLAGS) -lm -ldl
+	@echo "  SIZE $$(size $@ | awk 'NR == 2 { print int($$4 / 1024) }') KiB, with the C library shared"
+
+# For small machines: without symbols, and with functions of its own that load nothing.
+DLFCN = dlopen dlsym dlclose dlerror
+$(STATIC_COMMAND): $(STATIC_OBJECTS) $(STATIC_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -static -s $(DLFCN:%=-Wl,--wrap=%) -o $@ $^ $(LUA_LIBRARY) $(LDFLAGS) -lm
+	@echo "  SIZE $$(($$(wc -c < $@) / 1024)) KiB, static"
+
+$(BUILD)/obj/cmd/%.o: cmd/%.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
@@ -120,7 +153,7 @@ $(BUILD)/obj/flags: FORCE
 .PHONY: FORCE
 FORCE:
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(STATIC_OBJECTS:.o=.d)
 
 # The targets that a fresh machine begins with install first what is missing, then call make again: the
 # headers of Lua are looked for when a makefile is read.
@@ -175,8 +208,11 @@ setup:
 
 lint:
 	@sh scripts/setup.sh lint
-	@$(MAKE) --no-print-directory --keep-going lint-lua lint-format lint-c lint-gcc lint-clang
+	@$(MAKE) --no-print-directory --keep-going lint-man lint-lua lint-format lint-c lint-gcc lint-clang
 	@echo "lint: clean"
+
+lint-man:
+	@if command -v mandoc >/dev/null; then mandoc -Tlint man/remoteobj.1; fi
 
 lint-lua:
 	luacheck --quiet lua spec examples scripts bench
@@ -189,7 +225,7 @@ format:
 	clang-format -i $(C_FILES)
 
 lint-c:
-	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES) $(wildcard bench/reference/*.c)
+	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES) $(wildcard cmd/*.c cmd/*/*.c bench/reference/*.c)
 
 # Both compilers, as one warns of what the other lets pass; in folders of their own.
 lint-gcc:
@@ -211,7 +247,12 @@ rock:
 # Everything that is put in place, and where.
 INSTALLED_LIBRARIES = libremoteobj.a libremoteobj.so.$(VERSION) $(SONAME) libremoteobj.so pkgconfig/remoteobj.pc
 
-install: install-module install-library install-editor
+install: install-module install-library install-command install-editor
+
+install-command: command
+	mkdir -p "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1"
+	install -m 755 $(COMMANDS) "$(DESTDIR)$(BINDIR)"
+	install -m 644 man/remoteobj.1 "$(DESTDIR)$(MANDIR)/man1"
 
 install-module: module
 	mkdir -p "$(INSTALL_CMOD)" "$(INSTALL_LMOD)/remoteobj"
@@ -236,6 +277,7 @@ install-editor:
 uninstall:
 	rm -f "$(INSTALL_CMOD)/remoteobj.so" $(LUA_SOURCES:lua/%="$(INSTALL_LMOD)/%")
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/remoteobj.h" $(INSTALLED_LIBRARIES:%="$(DESTDIR)$(LIBDIR)/%")
+	rm -f $(COMMANDS:$(BUILD)/bin/%="$(DESTDIR)$(BINDIR)/%") "$(DESTDIR)$(MANDIR)/man1/remoteobj.1"
 	rm -f "$(DEFINITIONS)/remoteobj.lua"
 	-rmdir "$(INSTALL_LMOD)/remoteobj" "$(DEFINITIONS)" "$(DESTDIR)$(PREFIX)/share/remoteobj"
 
@@ -243,7 +285,7 @@ clean:
 	rm -rf build
 
 help:
-	@echo "make                     build the module and the library for C hosts into $(BUILD)/lib"
+	@echo "make                     build the module, the library for C hosts and the command into $(BUILD)"
 	@echo "make demo                install what is missing, build, run the examples"
 	@echo "make test                install what is missing, build, run the specs"
 	@echo "make check               build, run the specs with what is there"
@@ -254,7 +296,8 @@ help:
 	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
 	@echo "make format              lay the C sources out as the lint wants them"
 	@echo "make setup               only install what is missing"
-	@echo "make install             PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR)"
+	@echo "make install             PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR)"
+	@echo "                         INCLUDEDIR=$(INCLUDEDIR) MANDIR=$(MANDIR)"
 	@echo "                         DESTDIR=$(DESTDIR): put the library in place"
 	@echo "make uninstall           the opposite"
 	@echo "make rockspecs           write the rockspecs anew, from scripts/rockspecs.lua"

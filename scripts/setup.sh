@@ -111,6 +111,7 @@ why() {
   headers | compiler) echo "the library is built with it" ;;
   busted) echo "runs the specs" ;;
   luaposix) echo "the specs and the benchmark use it" ;;
+  mandoc) echo "checks the manual page" ;;
   luarocks) echo "a spec builds and installs the rock" ;;
   ldoc) echo "makes the reference" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;

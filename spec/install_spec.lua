@@ -18,8 +18,9 @@ describe("make install", function()
     installation.check(work .. "/a place/usr")
   end)
 
-  it("installs every Lua file, the library for C hosts, the definitions for editors, and nothing else", function()
+  it("installs the Lua files, the library for C hosts, the command, what editors read, and nothing else", function()
     local expected = {
+      "bin/remoteobj",
       "include/remoteobj.h",
       "lib/libremoteobj.a",
       "lib/libremoteobj.so",
@@ -27,8 +28,12 @@ describe("make install", function()
       "lib/libremoteobj.so.0.1.0",
       "lib/lua/5.4/remoteobj.so",
       "lib/pkgconfig/remoteobj.pc",
+      "share/man/man1/remoteobj.1",
       "share/remoteobj/library/remoteobj.lua",
     }
+    if #files(copy .. "/build/bin", "remoteobj-static") > 0 then
+      expected[#expected + 1] = "bin/remoteobj-static"
+    end
     for _, name in ipairs(files("lua/remoteobj", "*.lua")) do
       expected[#expected + 1] = name:gsub("^lua/", "share/lua/5.4/")
     end
@@ -44,6 +49,11 @@ describe("make install", function()
     local told = run({ "make", "-n", "install" }, copy)
     assert.is_truthy(told:find('"/usr/local/lib/lua/5.4/remoteobj.so"', 1, true))
     assert.is_truthy(told:find('"/usr/local/share/lua/5.4/remoteobj"', 1, true))
+  end)
+
+  it("installs a command that has the library inside", function()
+    local command = work .. "/a place/usr/bin/remoteobj"
+    assert.equal("42\n", run({ command, "-l", "remoteobj", "-e", "print(remoteobj.unpack(remoteobj.pack(42)))" }, "/"))
   end)
 
   it("can be taken back", function()

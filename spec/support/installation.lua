@@ -74,7 +74,8 @@ end
 --- Copies what the library is built of.
 function installation.copy_sources(folder)
   run {
-    "cp", "-r", "Makefile", "src", "lua", "scripts", "rockspec", "docs", "examples", "library", "LICENSE", folder,
+    "cp", "-r", "Makefile", "src", "cmd", "man", "lua", "scripts", "rockspec", "docs", "examples", "library",
+    "LICENSE", folder,
   }
 end
 
