@@ -24,6 +24,7 @@
 #include "lock/lock.h"
 #include "process/daemon.h"
 #include "process/family.h"
+#include "process/output.h"
 #include "process/record.h"
 #include "process/stream.h"
 #include "process/values.h"
@@ -148,7 +149,7 @@ static int process_fork(lua_State *L) {
   h = new_handle(L, ends);
   h->child->daemon = daemon;
   lua_pushvalue(L, 2);
-  fflush(NULL);
+  ro_output_flush();
   ro_atfork_hold(); /* forks in other threads know of the child, or come before it */
   pid = ro_life_fork(&h->child->life, &birth);
   code = errno;
@@ -156,6 +157,7 @@ static int process_fork(lua_State *L) {
     ro_family_add(f, h->child);
   ro_atfork_release();
   if (pid == 0) {
+    ro_output_disown();
     close(ends[0]);
     h->child->stream = -1;
     f->outlet = ends[1];
