@@ -10,7 +10,7 @@ function Summary:text()
   return ("%d samples from %.1f to %.1f, mean %.1f"):format(self.count, self.least, self.most, self.sum / self.count)
 end
 
-function feed(samples) -- luacheck: globals feed
+function feed(samples)
   for _, value in ipairs(samples) do
     summary.count = summary.count + 1
     summary.sum = summary.sum + value

@@ -23,7 +23,7 @@ function Instrument:latest(n)
   return instrument.latest(n)
 end
 
-proxy = remoteobj.Proxy(setmetatable({}, Instrument)) -- luacheck: globals proxy
+proxy = remoteobj.Proxy(setmetatable({}, Instrument))
 proxy:listen_ { bg = false }
 
 local workers, failures = {}, 0
@@ -34,7 +34,7 @@ local function work(file)
 end
 
 -- Starts a script in a process of its own. The file's name must not be the way to a result, but to a report.
-function start(file) -- luacheck: globals start
+function start(file)
   local name = file:match "[^/]*$"
   local worker = remoteobj.process { work, file, name_ = name, raises_ = false, results_ = false }
   workers[#workers + 1] = worker:start()
@@ -52,7 +52,7 @@ local function report(worker)
 end
 
 -- Called when a child has ended, whichever it was: how many scripts still run, and how many have failed.
-function look_after() -- luacheck: globals look_after
+function look_after()
   for i = #workers, 1, -1 do
     if workers[i]:join(0) then
       report(table.remove(workers, i))
@@ -62,7 +62,7 @@ function look_after() -- luacheck: globals look_after
 end
 
 -- Ends what still runs.
-function finish() -- luacheck: globals finish
+function finish()
   for _, worker in ipairs(workers) do
     worker:terminate()
     if not worker:join(5) then

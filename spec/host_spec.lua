@@ -1,0 +1,479 @@
+-- The library in C programs: what is exported, real hosts built by pkg-config in every way, threads, signals, several
+-- states, memory that runs out.
+local hosts = require "spec.support.hosts"
+local installation = require "spec.support.installation"
+local wait = require "spec.support.wait"
+local signal = require "posix.signal"
+
+local function fresh_file(text)
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "w"))
+  file:write(text)
+  return name
+end
+
+-- Runs a program that must end well and say nothing on stderr; returns what it prints.
+local function output_of(command, options)
+  local result = hosts.run(command, options)
+  assert.equal("", result.stderr)
+  assert.equal(0, result.code)
+  return result.stdout
+end
+
+describe("the library for C hosts", function()
+  setup(hosts.install)
+  teardown(hosts.clean)
+
+  -- The global symbols that a file defines, sorted.
+  local function exported(...)
+    local symbols = {}
+    for name in installation.run({ "nm", "--defined-only", "--extern-only", ... }):gmatch "%x+ %a ([%w_]+)" do
+      symbols[#symbols + 1] = name
+    end
+    table.sort(symbols)
+    return symbols
+  end
+
+  it("exports what its header declares, and nothing else", function()
+    local public = {}
+    for line in io.lines "src/remoteobj.h" do
+      public[#public + 1] = line:match "^REMOTEOBJ_API .-([%w_]+)%("
+    end
+    table.sort(public)
+    assert.equal(5, #public)
+    assert.same(public, exported("--dynamic", hosts.libdir .. "/libremoteobj.so"))
+    assert.same(public, exported(hosts.libdir .. "/libremoteobj.a"))
+  end)
+
+  it("has public functions that come without the rest of it", function()
+    local members = installation.run { "nm", "--undefined-only", hosts.libdir .. "/libremoteobj.a" }
+    assert.is_nil(members:match "public%.o:.*":match "ro_")
+  end)
+
+  it("tells its version in the header, the shared object's name and to pkg-config", function()
+    local version = assert(io.open "src/remoteobj.h"):read("a"):match 'REMOTEOBJ_VERSION "([%d.]+)"'
+    local told = installation.run({ "pkg-config", "--modversion", "remoteobj" }, nil, hosts.environment())
+    assert.equal(version .. "\n", told)
+    local dynamic = installation.run { "readelf", "--dynamic", hosts.libdir .. "/libremoteobj.so." .. version }
+    assert.is_truthy(dynamic:find(("soname: [libremoteobj.so.%s]"):format(version:match "%d+"), 1, true))
+  end)
+
+  it("leaves the choice of Lua to the program", function()
+    local dynamic = installation.run { "readelf", "--dynamic", hosts.libdir .. "/libremoteobj.so" }
+    for needed in dynamic:gmatch "%(NEEDED%)[^\n]*" do
+      assert.is_nil(needed:match "lua")
+    end
+  end)
+
+  -- ---- examples/host ----
+
+  local WAYS = { dynamic = {}, static = { "STATIC=1" }, ["C++"] = { "CC=g++" } }
+
+  for way, variables in pairs(WAYS) do
+    describe("examples/host, " .. way, function()
+      local program
+      setup(function()
+        program = hosts.make_example("host", table.unpack(variables))
+      end)
+
+      local function command(...)
+        return { program, "--rate", "200", "--lua", "examples/host/lua", ... }
+      end
+
+      it("runs a script in a process of its own, which steers the instrument", function()
+        local output = output_of(command "examples/host/scripts/watch.lua")
+        assert.is_truthy(output:find "host: watch.lua is process %d+\n")
+        assert.is_truthy(output:find "watch: 50 samples, mean 2%d%.%d\n")
+        assert.is_truthy(output:find "host: watch.lua has ended\n")
+        assert.is_truthy(output:find "host: ends with 0\n$")
+      end)
+
+      for _, name in ipairs { "SIGTERM", "SIGINT" } do
+        it("ends in order on " .. name, function()
+          local child = hosts.start(command "examples/host/scripts/alarm.lua")
+          child:expect "alarm: [%d.]+ is above 20\n"
+          child:expect "monitor: %d+ samples from 1%d%.%d to 2%d%.%d, mean 2%d%.%d\n"
+          child:kill(signal[name])
+          local result = child:wait()
+          assert.equal("", result.stderr)
+          assert.equal(0, result.code)
+          assert.is_truthy(result.stdout:find "host: asked to end\nhost: ends with 0\n$")
+        end)
+      end
+
+      it("reports a script that fails, and goes on with the others", function()
+        local bad = fresh_file "error 'broken'\n"
+        local result = hosts.run(command(bad, "examples/host/scripts/watch.lua"))
+        os.remove(bad)
+        assert.equal(1, result.code)
+        assert.equal("", result.stderr)
+        assert.is_truthy(result.stdout:find(("has failed: %s:1: broken\n"):format(bad), 1, true))
+        assert.is_truthy(result.stdout:find "host: watch.lua has ended\n")
+      end)
+
+      it("reports a script that is killed, and goes on with the others", function()
+        local child = hosts.start(command("examples/host/scripts/alarm.lua", "examples/host/scripts/watch.lua"))
+        local pid = tonumber(child:expect "alarm.lua is process (%d+)\n")
+        child:expect "alarm: watching\n"
+        signal.kill(pid, signal.SIGKILL)
+        local result = child:wait()
+        assert.equal("", result.stderr)
+        assert.equal(1, result.code)
+        assert.is_truthy(result.stdout:find "alarm.lua has failed: .* was killed by SIGKILL\n")
+        assert.is_truthy(result.stdout:find "host: watch.lua has ended\n")
+      end)
+
+      it("takes its scripts along when it is killed", function()
+        local child = hosts.start(command "examples/host/scripts/alarm.lua")
+        local pid = tonumber(child:expect "alarm.lua is process (%d+)\n")
+        child:expect "alarm: watching\n"
+        child:kill(signal.SIGKILL)
+        assert.equal(signal.SIGKILL, child:wait().signal)
+        wait.until_true(function()
+          return signal.kill(pid, 0) ~= 0
+        end, "the script to end")
+      end)
+    end)
+  end
+
+  -- ---- examples/limited ----
+
+  describe("examples/limited", function()
+    local program
+    setup(function()
+      program = hosts.make_example "limited"
+    end)
+
+    local scripts = { "examples/limited/greedy.lua", "examples/limited/modest.lua" }
+
+    it("gives errors where memory is short, and goes on", function()
+      local result = hosts.run { program, "1024", table.unpack(scripts) }
+      assert.equal("", result.stderr)
+      assert.equal(1, result.code)
+      local lines = {
+        "here\tfalse\t10\tnot enough memory",
+        "there\tfalse\tnot enough memory",
+        "small\t1000",
+        "limited: examples/limited/greedy.lua: not enough memory",
+        "modest\t42",
+        "limited: %d+ times too much, 0 bytes left behind\n$",
+      }
+      assert.is_truthy(result.stdout:find("^" .. table.concat(lines, "\n")), result.stdout)
+    end)
+
+    it("says so where the library does not fit, with any limit", function()
+      for limit = 20, 100, 10 do
+        local result = hosts.run { program, tostring(limit), table.unpack(scripts) }
+        assert.equal(2, result.code)
+        assert.is_truthy(result.stdout:find "^limited: the library: not enough memory\n")
+        assert.is_truthy(result.stdout:find " 0 bytes left behind\n$")
+      end
+    end)
+  end)
+
+  -- ---- a host for the specs ----
+
+  describe("a host", function()
+    local program
+    setup(function()
+      program = hosts.compile "spec/support/host.c"
+    end)
+
+    -- Runs a script in the host with such options; it must end well. Returns what it printed.
+    local function run(text, options, settings)
+      local file = fresh_file(text)
+      local command = { program, file }
+      table.move(options or {}, 1, #(options or {}), 2, command)
+      command[#command + 1] = #command > 2 and file or nil
+      local ok, output = pcall(output_of, command, settings)
+      os.remove(file)
+      if not ok then
+        error(output, 0)
+      end
+      return output
+    end
+
+    -- A client that calls while the program blocks in C, or computes.
+    local SERVES = [[
+      local remoteobj = require "remoteobj"
+      for round = 1, 10 do
+        local object = { n = 0 }
+        function object:add(k)
+          self.n = self.n + k
+          return self.n
+        end
+        local remote = remoteobj.Proxy(object)
+        local _ <close> = remote:listen_()
+        local client = remoteobj.process(function()
+          for i = 1, 50 do
+            remote:add(1)
+          end
+          return remote.n.__
+        end):start()
+        while client:is_alive() do
+          if round % 2 == 0 then host.block(0.001) end
+        end
+        client:join()
+        assert(client.result == 50 and object.n == 50)
+      end
+      print("state " .. host.number)
+    ]]
+
+    it("needs no file of the library", function()
+      assert.equal("state 1\n", run(SERVES, {}, { env = { LUA_PATH = "", LUA_CPATH = "" } }))
+    end)
+
+    it("has several states, each on a thread of its own, some of which are closed while others go on", function()
+      local seen = {}
+      for number in run(SERVES, { "-t", "8" }):gmatch "state (%d+)\n" do
+        seen[#seen + 1] = tonumber(number)
+      end
+      table.sort(seen)
+      assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, seen)
+    end)
+
+    it("may use malloc and stdio on other threads, and wait for input, while processes start", function()
+      local file = fresh_file(SERVES)
+      local child = hosts.start { program, "-t", "3", "-w", "-r", file }
+      for number = 1, 3 do
+        child:expect(("state %d\n"):format(number))
+      end
+      child:write "a line\n"
+      local result = child:wait()
+      os.remove(file)
+      assert.equal("", result.stderr)
+      assert.equal(0, result.code)
+      local last = 0
+      for number in result.stdout:gmatch "\nline (%d+)%f[\n]" do
+        assert.is_true(tonumber(number) > last, "a line that comes twice: " .. number)
+        last = tonumber(number)
+      end
+      assert.is_truthy(result.stdout:find "read a line\n")
+    end)
+
+    it("may hand a state that listens to another thread, whatever signals that blocks", function()
+      run [[
+        local remoteobj = require "remoteobj"
+        local object = { n = 0 }
+        local remote = remoteobj.Proxy(object)
+        local _ <close> = remote:listen_()
+        local function start(n)
+          remoteobj.process(function() remote.n = n end):start()
+        end
+        start(1)
+        host.move(function()
+          while object.n ~= 1 do end -- interrupted on the thread where it runs now
+        end)
+        start(2)
+        host.move(function()
+          while object.n ~= 2 do host.block(0.001) end
+        end)
+        start(3)
+        coroutine.wrap(function()
+          host.move(function() while object.n ~= 3 do end end)
+        end)()
+        local ok, message = pcall(host.move, function() error "there" end)
+        assert(not ok and message:match "there$")
+      ]]
+    end)
+
+    it("may block in a request too, and others are served meanwhile", function()
+      run [[
+        local remoteobj = require "remoteobj"
+        local object = {}
+        function object:wait()
+          while not self.open do host.block(0.001) end
+          return "open"
+        end
+        local remote = remoteobj.Proxy(object)
+        local _ <close> = remote:listen_()
+        local waiting = remoteobj.process(function() return remote:wait() end):start()
+        local opening = remoteobj.process(function() remote.open = true end):start()
+        waiting:join()
+        opening:join()
+        assert(waiting.result == "open")
+      ]]
+    end)
+
+    it("serves from its own event loop", function()
+      run [[
+        local remoteobj = require "remoteobj"
+        local remote = remoteobj.Proxy({ n = 42 })
+        remote:listen_ { bg = false }
+        assert(host.fileno(remote) == remote:fileno_())
+        local client = remoteobj.process(function()
+          for i = 1, 10 do assert(remote.n.__ == 42) end
+        end):start()
+        local served = 0
+        while client:is_alive() do
+          served = served + host.process_requests(1, remote)
+          assert(host.process_requests(0, remote) == 0)
+        end
+        client:join()
+        assert(served == 10 and host.process_requests(-1, remote) == 0)
+        for _, wrong in ipairs { 3, {}, remote.n } do
+          assert(not pcall(host.fileno, wrong) and not pcall(host.process_requests, 1, wrong))
+        end
+        remote:stop_listen_()
+        assert(not pcall(host.fileno, remote) and not pcall(host.process_requests, 1, remote))
+      ]]
+    end)
+
+    it("keeps its signal handlers and its children", function()
+      run(([[
+        local remoteobj = require "remoteobj"
+        local CHLD, URG, TERM = %d, %d, %d
+        host.handle(CHLD) host.handle(URG) host.handle(TERM)
+        local own = host.child(7)
+        do
+          local object = { n = 0 }
+          local remote = remoteobj.Proxy(object)
+          local _ <close> = remote:listen_()
+          remoteobj.process(function()
+            for i = 1, 100 do remote.n = i end
+          end):start() -- and its handle is dropped
+          while object.n < 100 do end
+          host.raise(URG) host.raise(TERM)
+        end
+        local process = remoteobj.process(function() end):start()
+        process:join()
+        collectgarbage()
+        assert(host.seen(URG) == 1 and host.seen(TERM) == 1 and host.seen(CHLD) >= 1)
+        assert(host.wait(own) == 7)
+        assert(host.wait(process.pid) == nil)
+      ]]):format(signal.SIGCHLD, signal.SIGURG, signal.SIGTERM))
+    end)
+
+    it("acts on the copy of the library that a script has required from files", function()
+      local root = hosts.prefix
+      local env = {
+        LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua"):format(root, root),
+        LUA_CPATH = ("%s/lib/lua/5.4/?.so"):format(root),
+      }
+      run([[
+        local remoteobj = require "remoteobj"
+        assert(debug.getinfo(remoteobj.process, "S").source:match "^@.*/share/lua/5.4/remoteobj/")
+        local object = { n = 0 }
+        local remote = remoteobj.Proxy(object)
+        do
+          local _ <close> = remote:listen_ { preempt = false } -- served in the host's sections only
+          remoteobj.process(function() remote.n = 1 end):start()
+          while object.n == 0 do host.block(0.001) end
+        end
+        assert(host.open() == remoteobj) -- that copy, no other
+        remote:listen_ { bg = false }
+        assert(host.fileno(remote) == remote:fileno_())
+      ]], { "-n" }, { env = env })
+    end)
+
+    it("gets an error, or nothing, in a state without the library", function()
+      run([[
+        host.block(0.001)
+        local ok, message = pcall(host.process_requests, 1, {})
+        assert(not ok and message:match "has not loaded remoteobj")
+        assert(not pcall(host.fileno, {}))
+      ]], { "-n" })
+    end)
+
+    it("opens the library again after it ran out of memory, wherever that was", function()
+      run([[
+        local step, n, done = ]] .. (os.getenv "REMOTEOBJ_FULL" and 1 or 13) .. [[, 0, false
+        while not done do
+          for name in pairs(package.loaded) do
+            if name:match "^remoteobj" then package.loaded[name] = nil end
+          end
+          host.fail_after(n)
+          local ok, message = pcall(host.open)
+          host.fail_after(-1)
+          assert(ok or message == "not enough memory", message)
+          done = ok
+          n = n + step
+        end
+        assert(n > 1000)
+        local remote = require "remoteobj".Proxy({ n = 1 })
+        local process = require "remoteobj".process(function() return remote.n.__ end):start()
+        remote:listen_ { bg = false }
+        while process:is_alive() do remote:poll(0.01) end
+        process:join()
+        assert(process.result == 1)
+      ]], { "-n" })
+    end)
+
+    it("gets an error wherever memory runs out, and everything is in order after that", function()
+      run [[
+        local remoteobj = require "remoteobj"
+        local Class = {}
+        Class.__index = Class
+        function Class:same(...) return ... end
+        function Class:list() return { 1, { 2, { 3, "four" } }, five = 6.5 } end
+
+        -- Calls operation(made) with memory for 0, 1, 2 ... allocations until it succeeds; after each time
+        -- check(made) must do.
+        local function try(make, operation, check)
+          for n = 0, 5000 do
+            local made = make()
+            host.fail_after(n)
+            local ok, err = pcall(operation, made)
+            host.fail_after(-1)
+            check(made)
+            made = nil
+            collectgarbage()
+            if ok then return end
+          end
+          error "never succeeds"
+        end
+
+        local function nothing() return {} end
+        local function proxy() return { remote = remoteobj.Proxy(setmetatable({}, Class)) } end
+        local function listens(options)
+          return function(made) made.handle = made.remote:listen_(options) end
+        end
+        local function listens_again(made)
+          made.remote:stop_listen_()
+          made.remote:listen_()
+          made.remote:stop_listen_()
+        end
+        try(nothing, function() remoteobj.Proxy({}) end, proxy)
+        try(proxy, listens { bg = false }, listens_again)
+        try(proxy, listens { bg = true }, listens_again)
+
+        local object = setmetatable({ numbers = { 1, 2, 3 } }, Class)
+        local remote = remoteobj.Proxy(object)
+        local server = remoteobj.process(function()
+          remote:listen_ { bg = false }
+          while not object.stop do remote:poll(60) end
+        end):start()
+        remote:wait_until_listening(server)
+        local function answers() assert(remote:same(4) == 4) end
+        try(nothing, function() assert(remote:same(3, "x") == 3) end, answers)
+        try(nothing, function() assert(remote:list()[2][2][2] == "four") end, answers)
+        try(nothing, function() remote:same({ { 1 } }, Class, function() return object end) end, answers)
+        try(nothing, function()
+          local sum = 0
+          for _, n in pairs(remote.numbers) do sum = sum + n end
+          assert(sum == 6)
+        end, answers)
+        try(nothing, function()
+          local ok, err = pcall(remote.no_such_method)
+          assert(not ok and tostring(err):match "attempt to call")
+        end, answers)
+        remote.stop = true
+        server:join()
+        try(nothing, function() assert(remoteobj.unpack(remoteobj.pack({ 1, { "x" } }))[2][1] == "x") end, nothing)
+      ]]
+    end)
+  end)
+
+  it("is one with the program where all of that is linked statically", function()
+    local program = hosts.compile("spec/support/host.c", "static")
+    local file = fresh_file [[
+      local remoteobj = require "remoteobj"
+      local process = remoteobj.process(function() return 42 end):start()
+      process:join()
+      print(process.result)
+    ]]
+    assert.equal("42\n", output_of { program, file })
+    os.remove(file)
+    assert.is_truthy(installation.run({ "readelf", "--dynamic", program }):find "no dynamic section")
+  end)
+end)

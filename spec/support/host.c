@@ -1,0 +1,334 @@
+/*
+** A C host for the specs: runs a script in one or several Lua states, each on a thread of its own, and gives it, as the
+** global `host`, what only a host can do.
+**
+** Usage: host [-t STATES] [-n] [-w] [-r] script.lua
+** -t: so many states and threads instead of one; -n: does not open the library; -w: a thread of the host allocates and
+** writes lines to stdout meanwhile; -r: one waits for input.
+** Ends with 0 when no script has failed. Says what is left of memory and descriptors.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include <remoteobj.h>
+
+#define MOST_STATES 16
+#define SIGNALS 64
+
+/* ---- memory, which may run out at a certain allocation; of one state ---- */
+
+typedef struct Memory {
+  long left; /* allocations that succeed; -1: all */
+  size_t used;
+} Memory;
+
+static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
+  Memory *memory = context;
+  void *moved;
+  if (block == NULL)
+    old_size = 0;
+  if (new_size == 0) {
+    free(block);
+    memory->used -= old_size;
+    return NULL;
+  }
+  if (new_size > old_size) {
+    if (memory->left == 0)
+      return NULL;
+    if (memory->left > 0)
+      memory->left--;
+  }
+  moved = realloc(block, new_size);
+  if (moved != NULL)
+    memory->used += new_size - old_size;
+  return moved;
+}
+
+static Memory *memory_of(lua_State *L) {
+  void *memory;
+  lua_getallocf(L, &memory);
+  return memory;
+}
+
+/* fail_after(n): n allocations succeed from now on, then none; -1: all. Returns how many were left. */
+static int l_fail_after(lua_State *L) {
+  long left = memory_of(L)->left;
+  memory_of(L)->left = (long)luaL_checkinteger(L, 1);
+  lua_pushinteger(L, left);
+  return 1;
+}
+
+static int count_descriptors(void) {
+  int count = 0;
+  for (int fd = 0; fd < 256; fd++)
+    count += fcntl(fd, F_GETFD) >= 0;
+  return count;
+}
+
+/* ---- sections ---- */
+
+/* block(seconds): blocks, and lets others have the state. */
+static int l_block(lua_State *L) {
+  int milliseconds = (int)(luaL_checknumber(L, 1) * 1000);
+  remoteobj_allow_begin(L);
+  poll(NULL, 0, milliseconds);
+  remoteobj_allow_end(L);
+  return 0;
+}
+
+/* The state comes to this thread, and goes back. */
+static void *run_there(void *argument) {
+  lua_State *L = argument;
+  int status;
+  remoteobj_allow_end(L);
+  status = lua_pcall(L, 0, 0, 0);
+  if (status == LUA_OK)
+    lua_pushnil(L);
+  remoteobj_allow_begin(L);
+  return NULL;
+}
+
+/* move(func): calls func() on another native thread, which blocks all signals. */
+static int l_move(lua_State *L) {
+  sigset_t all, before;
+  pthread_t thread;
+  int error;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  sigfillset(&all);
+  remoteobj_allow_begin(L);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  error = pthread_create(&thread, NULL, run_there, L);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error == 0)
+    pthread_join(thread, NULL);
+  remoteobj_allow_end(L);
+  if (error != 0)
+    return luaL_error(L, "no thread: %s", strerror(error));
+  return lua_isnil(L, -1) ? 0 : lua_error(L);
+}
+
+/* ---- serving from C ---- */
+
+static int l_fileno(lua_State *L) {
+  int top = lua_gettop(L), fd = remoteobj_fileno(L, -1);
+  if (lua_gettop(L) != top)
+    abort();
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+/* process_requests(max, proxy) */
+static int l_process_requests(lua_State *L) {
+  int top = lua_gettop(L), count = remoteobj_process_requests(L, 2, (int)luaL_checkinteger(L, 1));
+  if (lua_gettop(L) != top)
+    abort();
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+/* ---- signals and children of the host ---- */
+
+static atomic_int seen[SIGNALS];
+
+static void on_signal(int number) {
+  atomic_fetch_add(&seen[number], 1);
+}
+
+/* handle(number): the host counts these signals from now on. */
+static int l_handle(lua_State *L) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  if (sigaction((int)luaL_checkinteger(L, 1), &action, NULL) != 0)
+    return luaL_error(L, "%s", strerror(errno));
+  return 0;
+}
+
+/* seen(number): how many came. */
+static int l_seen(lua_State *L) {
+  lua_pushinteger(L, atomic_load(&seen[luaL_checkinteger(L, 1) % SIGNALS]));
+  return 1;
+}
+
+static int l_raise(lua_State *L) {
+  raise((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+/* child(code): starts a process that ends at once. Returns its id. */
+static int l_child(lua_State *L) {
+  int code = (int)luaL_checkinteger(L, 1);
+  pid_t pid = fork();
+  if (pid == 0)
+    _exit(code);
+  lua_pushinteger(L, pid);
+  return 1;
+}
+
+/* wait(pid): its exit code, or nil if there is no such child. */
+static int l_wait(lua_State *L) {
+  int status;
+  if (waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0) < 0)
+    return 0;
+  lua_pushinteger(L, WEXITSTATUS(status));
+  return 1;
+}
+
+/* ---- the host's own threads ---- */
+
+static atomic_int over;
+
+static void *write_lines(void *unused) {
+  (void)unused;
+  for (long n = 1; !atomic_load(&over); n++) {
+    void *blocks[16];
+    for (int i = 0; i < 16; i++)
+      blocks[i] = malloc((size_t)(10 + 37 * i));
+    printf("line %ld\n", n);
+    for (int i = 0; i < 16; i++)
+      free(blocks[i]);
+  }
+  return NULL;
+}
+
+static void *read_line(void *unused) {
+  char line[64];
+  (void)unused;
+  if (fgets(line, sizeof line, stdin) != NULL)
+    printf("read %s", line);
+  return NULL;
+}
+
+/* ---- states ---- */
+
+typedef struct Options {
+  int states, opens, writes, reads;
+  const char *script;
+} Options;
+
+typedef struct State {
+  const Options *options;
+  int number;
+  pthread_t thread;
+  int failed;
+} State;
+
+static int open_library(lua_State *L) {
+  luaL_requiref(L, "remoteobj", luaopen_remoteobj, 0);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"fail_after", l_fail_after},
+                                     {"block", l_block},
+                                     {"move", l_move},
+                                     {"fileno", l_fileno},
+                                     {"process_requests", l_process_requests},
+                                     {"handle", l_handle},
+                                     {"seen", l_seen},
+                                     {"raise", l_raise},
+                                     {"child", l_child},
+                                     {"wait", l_wait},
+                                     {"open", open_library},
+                                     {NULL, NULL}};
+
+static int run_script(lua_State *L) {
+  const State *state = lua_touserdata(L, 1);
+  luaL_openlibs(L);
+  if (state->options->opens)
+    open_library(L);
+  luaL_newlib(L, functions);
+  lua_pushinteger(L, state->number);
+  lua_setfield(L, -2, "number");
+  lua_setglobal(L, "host");
+  if (luaL_loadfile(L, state->options->script) != LUA_OK)
+    return lua_error(L);
+  lua_call(L, 0, 0);
+  return 0;
+}
+
+static void *run_state(void *argument) {
+  State *state = argument;
+  Memory memory = {-1, 0};
+  lua_State *L = lua_newstate(allocate, &memory);
+  lua_pushcfunction(L, run_script);
+  lua_pushlightuserdata(L, state);
+  state->failed = lua_pcall(L, 1, 0, 0) != LUA_OK;
+  if (state->failed)
+    fprintf(stderr, "state %d: %s\n", state->number, lua_tostring(L, -1));
+  lua_close(L);
+  if (memory.used != 0)
+    fprintf(stderr, "state %d: %zu bytes left behind\n", state->number, memory.used);
+  return NULL;
+}
+
+static int run_states(const Options *options) {
+  State states[MOST_STATES];
+  int failed = 0;
+  for (int i = 0; i < options->states; i++) {
+    states[i] = (State){options, i + 1, 0, 0};
+    pthread_create(&states[i].thread, NULL, run_state, &states[i]);
+  }
+  for (int i = 0; i < options->states; i++) {
+    pthread_join(states[i].thread, NULL);
+    failed |= states[i].failed;
+  }
+  return failed;
+}
+
+static Options read_options(int argc, char **argv) {
+  Options options = {1, 1, 0, 0, NULL};
+  int option;
+  while ((option = getopt(argc, argv, "t:nwr")) != -1)
+    switch (option) {
+    case 't':
+      options.states = atoi(optarg) < MOST_STATES ? atoi(optarg) : MOST_STATES;
+      break;
+    case 'n':
+      options.opens = 0;
+      break;
+    case 'w':
+      options.writes = 1;
+      break;
+    case 'r':
+      options.reads = 1;
+      break;
+    default:
+      exit(2);
+    }
+  options.script = argv[optind];
+  return options;
+}
+
+int main(int argc, char **argv) {
+  Options options = read_options(argc, argv);
+  pthread_t writer, reader;
+  int failed, descriptors = count_descriptors();
+  if (options.writes)
+    pthread_create(&writer, NULL, write_lines, NULL);
+  if (options.reads)
+    pthread_create(&reader, NULL, read_line, NULL);
+  failed = run_states(&options);
+  atomic_store(&over, 1);
+  if (options.writes)
+    pthread_join(writer, NULL);
+  if (options.reads)
+    pthread_join(reader, NULL);
+  if (count_descriptors() != descriptors)
+    fprintf(stderr, "%d descriptors instead of %d\n", count_descriptors(), descriptors);
+  return failed;
+}

@@ -1,0 +1,75 @@
+-- For specs about C hosts: the library installed as a user would install it, and programs built against that with
+-- nothing but pkg-config.
+local installation = require "spec.support.installation"
+local script = require "spec.support.script"
+
+local hosts = {}
+
+local run = installation.run
+local work
+
+--- Builds and installs the library into a folder with a space in its name. To be paired with `clean`.
+function hosts.install()
+  local copy
+  copy, work = installation.make_folder()
+  installation.copy_sources(copy)
+  hosts.prefix = work .. "/a place/usr"
+  hosts.libdir = hosts.prefix .. "/lib"
+  run({ "make", "-j2", "CFLAGS=-O1 -g", "WERROR=1", "install", "PREFIX=" .. hosts.prefix }, copy)
+end
+
+function hosts.clean()
+  run { "rm", "-rf", work }
+  work = nil
+end
+
+--- The environment of whoever builds or runs a program that uses what is installed.
+function hosts.environment()
+  return { PKG_CONFIG_PATH = hosts.libdir .. "/pkgconfig", LD_LIBRARY_PATH = hosts.libdir }
+end
+
+--- Builds an example of examples/ by its own makefile, with such variables ("CC=g++"); returns the program.
+function hosts.make_example(name, ...)
+  local folder = ("%s/%s %s"):format(work, name, table.concat({ ... }, " "):gsub("[^%w]+", "-"))
+  run { "cp", "-r", "examples/" .. name, folder }
+  run({ "make", "CFLAGS=-O1 -g -Wall -Wextra -Werror", ... }, folder, hosts.environment())
+  return ("%s/build/%s"):format(folder, name)
+end
+
+--- Compiles one C file; `how` may be "static" or "c++".
+-- @return the program
+function hosts.compile(file, how)
+  local program = ("%s/%s"):format(work, file:match "([^/]*)%.%w*$")
+  local compiler = how == "c++" and "g++ -x c++" or "cc -std=c11 -D_GNU_SOURCE"
+  local static = how == "static" and "-static" or ""
+  local packages = ("$(pkg-config --cflags --libs %s remoteobj)"):format((static:gsub("^%-", "--")))
+  local command = ([[eval "%s -g -Wall -Wextra -Werror -pthread %s -o \"\$1\" \"\$2\" %s"]]):format(compiler, static, packages)
+  run({ "sh", "-c", command, "sh", program, file }, nil, hosts.environment())
+  return program
+end
+
+local function environment(more)
+  local env = { LUA_PATH = false, LUA_CPATH = false }
+  for _, source in ipairs { hosts.environment(), more or {} } do
+    for name, value in pairs(source) do
+      env[name] = value
+    end
+  end
+  return env
+end
+
+--- Starts a program; options as of script.start_command.
+function hosts.start(command, options)
+  options = options or {}
+  options.env = environment(options.env)
+  return script.start_command(command, options)
+end
+
+--- Runs a program to its end.
+function hosts.run(command, options)
+  options = options or {}
+  options.env = environment(options.env)
+  return script.run_command(command, options)
+end
+
+return hosts
