@@ -42,8 +42,9 @@ function hosts.compile(file, how)
   local program = ("%s/%s"):format(work, file:match "([^/]*)%.%w*$")
   local compiler = how == "c++" and "g++ -x c++" or "cc -std=c11 -D_GNU_SOURCE"
   local static = how == "static" and "-static" or ""
-  local packages = ("$(pkg-config --cflags --libs %s remoteobj)"):format((static:gsub("^%-", "--")))
-  local command = ([[eval "%s -g -Wall -Wextra -Werror -pthread %s -o \"\$1\" \"\$2\" %s"]]):format(compiler, static, packages)
+  local flags = ("$(pkg-config --cflags --libs %s remoteobj)"):format((static:gsub("^%-", "--")))
+  local command = ([[eval "%s -g -Wall -Wextra -Werror -pthread %s -o \"\$1\" \"\$2\" %s"]])
+    :format(compiler, static, flags)
   run({ "sh", "-c", command, "sh", program, file }, nil, hosts.environment())
   return program
 end
