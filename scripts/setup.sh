@@ -77,7 +77,7 @@ has() {
   busted) has_command busted && has_module busted.runner ;;
   cqueues | luv | socket | cjson | cmsgpack) has_module "$1" ;;
   penlight) has_module pl.class ;;
-  luacheck | ldoc | luarocks | clang | clang-tidy | clang-format) has_command "$1" ;;
+  luacheck | ldoc | luarocks | pkg-config | g++ | clang | clang-tidy | clang-format) has_command "$1" ;;
   *) die "no such thing: $1" ;;
   esac
 }
@@ -114,6 +114,7 @@ why() {
   mandoc) echo "checks the manual page" ;;
   luarocks) echo "a spec builds and installs the rock" ;;
   ldoc) echo "makes the reference" ;;
+  pkg-config | g++) echo "the specs build C and C++ hosts with it" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
   *) echo "some specs and rows of the benchmark use it" ;;
   esac
@@ -216,10 +217,10 @@ bench)
   ;;
 test)
   needed="$needed luaposix busted"
-  optional="luarocks ldoc cqueues luv socket penlight cjson cmsgpack"
+  optional="luarocks ldoc pkg-config g++ cqueues luv socket penlight cjson cmsgpack"
   ;;
 lint)
-  needed="$needed luaposix busted luarocks luacheck clang-format"
+  needed="$needed luaposix busted luarocks luacheck clang-format pkg-config g++"
   optional="ldoc cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
   ;;
 doc)

@@ -4,6 +4,7 @@ local counts = require "spec.support.process_counts"
 local hosts = require "spec.support.hosts"
 local installation = require "spec.support.installation"
 local markdown = require "spec.support.markdown"
+local script = require "spec.support.script"
 local wait = require "spec.support.wait"
 local signal = require "posix.signal"
 
@@ -20,6 +21,13 @@ local function output_of(command, options)
   assert.equal("", result.stderr)
   assert.equal(0, result.code)
   return result.stdout
+end
+
+for _, tool in ipairs { "pkg-config", "g++" } do
+  if script.run_command({ tool, "--version" }).code ~= 0 then
+    pending(tool .. " is not installed")
+    return
+  end
 end
 
 describe("the library for C hosts", function()
@@ -368,6 +376,41 @@ describe("the library for C hosts", function()
         remote:listen_ { bg = false }
         assert(host.fileno(remote) == remote:fileno_())
       ]], { "-n" }, { env = env })
+    end)
+
+    it("may be a C module of a script, which links the public functions alone", function()
+      local source = os.tmpname() .. ".c"
+      local file <close> = assert(io.open(source, "w"))
+      file:write [[
+        #include <poll.h>
+        #include <lauxlib.h>
+        #include <remoteobj.h>
+        static int block(lua_State *L) {
+          remoteobj_allow_begin(L);
+          poll(NULL, 0, 1);
+          remoteobj_allow_end(L);
+          return 0;
+        }
+        int luaopen_block(lua_State *L) {
+          lua_pushcfunction(L, block);
+          return 1;
+        }
+      ]]
+      file:close()
+      local module = hosts.compile_module(source, "block")
+      os.remove(source)
+      assert.is_nil(installation.run({ "nm", module }):match "luaopen_remoteobj")
+      local result = script.run([[
+        local block, remoteobj = require "block", require "remoteobj"
+        local object = { n = 0 }
+        local remote = remoteobj.Proxy(object)
+        local _ <close> = remote:listen_ { preempt = false } -- served in the module's sections only
+        remoteobj.process(function() remote.n = 42 end):start()
+        while object.n == 0 do block() end
+        print(object.n)
+      ]], {}, { env = { LUA_CPATH = module:gsub("[^/]*$", "?.so") .. ";" .. os.getenv "LUA_CPATH" } })
+      assert.equal("", result.stderr)
+      assert.equal("42\n", result.stdout)
     end)
 
     it("gets an error, or nothing, in a state without the library", function()

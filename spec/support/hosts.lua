@@ -36,6 +36,18 @@ function hosts.make_example(name, ...)
   return ("%s/build/%s"):format(folder, name)
 end
 
+--- Compiles one C file into a C module for scripts, with the public functions inside.
+-- @return its file
+function hosts.compile_module(file, name)
+  local module = ("%s/%s.so"):format(work, name)
+  run({
+    "sh", "-c",
+    [[eval "cc -g -Wall -Wextra -Werror -fPIC -shared -o \"\$1\" \"\$2\" $(pkg-config --cflags remoteobj)" '"$3"']],
+    "sh", module, file, hosts.libdir .. "/libremoteobj.a",
+  }, nil, hosts.environment())
+  return module
+end
+
 --- Compiles one C file; `how` may be "static" or "c++".
 -- @return the program
 function hosts.compile(file, how)
