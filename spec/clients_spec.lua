@@ -1,4 +1,5 @@
 -- Who may be a client, and many of them at once.
+local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local signal = require "posix.signal"
@@ -6,17 +7,8 @@ local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
 local function new_object()
-  local object = { count = 0, log = {} }
-  function object.add(self, by)
-    self.count = self.count + (by or 1)
-    return self.count
-  end
-  function object.echo(_, ...) return ... end
-  function object.pid() return unistd.getpid() end
-  function object.sleep(_, seconds)
-    remoteobj.sleep(seconds)
-    return "slept"
-  end
+  local object = fixture.counter()
+  object.log = {}
   function object.record(self, who)
     self.log[#self.log + 1] = who
   end
@@ -27,16 +19,9 @@ describe("a client", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    proxy:stop_listen_()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   it("may be the parent of the listener", function()
     local server = processes.serve(proxy)
@@ -164,16 +149,9 @@ describe("several clients", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    proxy:stop_listen_()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function hammer(name, rounds)
     return processes.fork(function(link)

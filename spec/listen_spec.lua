@@ -1,6 +1,7 @@
 -- Listening: the forms that start, serve and stop, and who may listen.
 local dirent = require "posix.dirent"
 local poll = require "posix.poll"
+local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local script = require "spec.support.script"
@@ -11,13 +12,7 @@ local wait = require "spec.support.wait"
 local ROUNDS = tonumber(os.getenv "REMOTEOBJ_RACES") or 4000
 
 local function new_object()
-  local object = { count = 0 }
-  function object.add(self, by)
-    self.count = self.count + (by or 1)
-    return self.count
-  end
-  function object.echo(_, ...) return ... end
-  function object.pid() return unistd.getpid() end
+  local object = fixture.counter()
   function object.sleep(self, seconds)
     self.slept = true
     remoteobj.sleep(seconds)
@@ -30,16 +25,9 @@ describe("listening", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    proxy:stop_listen_()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   --- A client that makes one call with a default; returns when the request has been sent.
   local function waiting_client()
@@ -304,9 +292,7 @@ describe("listening", function()
           served = served + (proxy:poll(wait.LIMIT) and 1 or 0)
         end
       end, { bg = false })
-      for i = 1, 4 do
-        assert.equal(i, proxy:add())
-      end
+      fixture.count_to(4, proxy)
       local child = processes.fork(function() return proxy:add(), proxy:add() end)
       assert.same({ 5, 6 }, { child:result() })
       server:result()
@@ -434,9 +420,7 @@ describe("listening", function()
         assert(loop:loop())
         return turns >= 1 and object.count
       end, { bg = false })
-      for i = 1, 50 do
-        assert.equal(i, proxy:add())
-      end
+      fixture.count_to(50, proxy)
       assert.equal(50, server:result())
     end)
 
@@ -458,9 +442,7 @@ describe("listening", function()
         uv.run()
         return object.count
       end, { bg = false })
-      for i = 1, 50 do
-        assert.equal(i, proxy:add())
-      end
+      fixture.count_to(50, proxy)
       assert.equal(50, server:result())
     end)
   end)

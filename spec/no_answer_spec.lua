@@ -1,4 +1,5 @@
 -- Failures to get an answer: defaults, kinds of errors, deadlines.
+local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local signal = require "posix.signal"
@@ -25,15 +26,9 @@ describe("without an answer", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function kind_of(func, ...)
     local ok, err = pcall(func, ...)

@@ -1,25 +1,14 @@
 -- Iteration over remote tables.
-local processes = require "spec.support.processes"
+local fixture = require "spec.support.fixture"
 local remoteobj = require "remoteobj"
-local wait = require "spec.support.wait"
 
 describe("pairs over a remote table", function()
   local object, proxy, server
 
   before_each(function()
-    wait.guard()
-    object = { list = {}, map = {}, sub = { a = 1, b = 2 } }
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open { list = {}, map = {}, sub = { a = 1, b = 2 } }
   end)
-
-  after_each(function()
-    if server then
-      server:stop()
-      server = nil
-    end
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function collect(iterator, state, control, closing)
     local entries, count = {}, 0
@@ -32,7 +21,7 @@ describe("pairs over a remote table", function()
 
   it("sees every entry once", function()
     object.map = { 1, 2, 3, x = "y", [true] = false, [2.5] = { nested = { 1 } } }
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local entries, count = collect(pairs(proxy.map))
     assert.equal(6, count)
     assert.same(object.map, entries)
@@ -42,7 +31,7 @@ describe("pairs over a remote table", function()
   it("ipairs_ goes from 1 up to the first nil", function()
     object.list = { "a", "b", "c", nil, "e" }
     object.list.x = 1
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local order = {}
     for i, value in proxy.list:ipairs_() do
       order[#order + 1] = i .. value
@@ -54,7 +43,7 @@ describe("pairs over a remote table", function()
   end)
 
   it("of the object itself goes over the object", function()
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local entries = collect(pairs(proxy))
     assert.same({ list = {}, map = {}, sub = { a = 1, b = 2 } }, entries)
   end)
@@ -72,7 +61,7 @@ describe("pairs over a remote table", function()
       end,
     })
     object.map.factor = 10
-    server = processes.serve(proxy)
+    server = fixture.serve()
     assert.same({ key1 = 10, key2 = 20, key3 = 30 }, (collect(pairs(proxy.map))))
   end)
 
@@ -86,7 +75,7 @@ describe("pairs over a remote table", function()
     local ceiling = remoteobj.limits.frame
     remoteobj.limits.frame = 256 * 1024
     finally(function() remoteobj.limits.frame = ceiling end)
-    server = processes.serve(proxy)
+    server = fixture.serve()
     assert.is_false(pcall(remoteobj.get, proxy.list))
     local before = proxy:stats_().requests
     local sum, count = 0, 0
@@ -116,7 +105,7 @@ describe("pairs over a remote table", function()
     local ceiling = remoteobj.limits.frame
     remoteobj.limits.frame = 1024 * 1024
     finally(function() remoteobj.limits.frame = ceiling end)
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local _, count = collect(pairs(proxy.map))
     assert.equal(64, count)
   end)
@@ -130,8 +119,8 @@ describe("pairs over a remote table", function()
       end
       return t
     end
-    proxy = remoteobj.Proxy(object, { eager_proxy = true })
-    server = processes.serve(proxy)
+    object, proxy = fixture.open(object, { eager_proxy = true })
+    server = fixture.serve()
     local _, count = collect(pairs(proxy:make()))
     assert.equal(50000, count)
     assert.equal(1, proxy.made.__)
@@ -156,7 +145,7 @@ describe("pairs over a remote table", function()
         end
       end,
     })
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local entries, count = collect(pairs(proxy.map))
     assert.equal(30000, count)
     assert.same({ 30000 }, entries[30000])
@@ -166,7 +155,7 @@ describe("pairs over a remote table", function()
     for i = 1, 50000 do
       object.list[i] = "old"
     end
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local count, strange = 0, 0
     for _, value in pairs(proxy.list) do
       count = count + 1
@@ -184,7 +173,7 @@ describe("pairs over a remote table", function()
     for i = 1, 50000 do
       object.list[i] = i
     end
-    server = processes.serve(proxy)
+    server = fixture.serve()
     for _ = 1, 50 do
       for key in pairs(proxy.list) do
         if key == 10 then
@@ -216,7 +205,7 @@ describe("pairs over a remote table", function()
         collectgarbage()
       end
     end
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local seen, stayed, round = {}, 0, 0
     for key in pairs(proxy.map) do
       assert(not seen[key], "twice")
@@ -247,7 +236,7 @@ describe("pairs over a remote table", function()
       self.map.other = true
       collectgarbage()
     end
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local count = 0
     for _ in pairs(proxy.map) do
       count = count + 1
@@ -262,7 +251,7 @@ describe("pairs over a remote table", function()
     for i = 1, 3000 do
       object.list[i] = i
     end
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local outer, inner = 0, 0
     for _ in pairs(proxy.list) do
       outer = outer + 1
@@ -279,7 +268,7 @@ describe("pairs over a remote table", function()
     for i = 1, 100000 do
       object.list[i] = i
     end
-    server = processes.serve(proxy)
+    server = fixture.serve()
     local count = 0
     local ok, err = pcall(function()
       for _ in pairs(proxy:with_({ default = 1 }).list) do
@@ -297,7 +286,7 @@ describe("pairs over a remote table", function()
   it("raises the errors of the operation and of values that cannot be sent", function()
     object.bad = { a = coroutine.create(print) }
     object.breaks = setmetatable({}, { __pairs = function() error("no pairs here", 0) end })
-    server = processes.serve(proxy)
+    server = fixture.serve()
     assert.error_matches(function() for _ in pairs(proxy.missing) do error "an entry" end end, "nil")
     assert.error_matches(function() for _ in pairs(proxy.breaks) do error "an entry" end end, "no pairs here")
     local ok, err = pcall(function() for _ in pairs(proxy.bad) do error "an entry" end end)
@@ -307,7 +296,7 @@ describe("pairs over a remote table", function()
 
   it("gives the object as the root proxy", function()
     object.sub.me = object
-    server = processes.serve(proxy)
+    server = fixture.serve()
     assert.equal(proxy, collect(pairs(proxy.sub)).me)
   end)
 end)

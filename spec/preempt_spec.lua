@@ -3,6 +3,7 @@
 local errno = require "posix.errno"
 local poll = require "posix.poll"
 local posix_time = require "posix.time"
+local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local script = require "spec.support.script"
@@ -11,12 +12,8 @@ local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
 local function new_object()
-  local object = { count = 0, turns = 0, stop = false }
-  function object.add(self, by)
-    self.count = self.count + (by or 1)
-    return self.count
-  end
-  function object.echo(_, ...) return ... end
+  local object = fixture.counter()
+  object.turns, object.stop = 0, false
   function object.finish(self) self.stop = true end
   return object
 end
@@ -25,15 +22,9 @@ describe("a request is answered while the program", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   --- Runs `loop`, which ends when object.stop is true, in a listening process, and requests meanwhile.
   local function serve_during(loop, before)
@@ -233,15 +224,9 @@ describe("the program in the listening process", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   it("goes on while a request sleeps, and so do other requests", function()
     function object.sleep_until_woken(self)
@@ -266,9 +251,7 @@ describe("the program in the listening process", function()
       sleepers[i]:receive()
     end
     local before = proxy.turns.__
-    for i = 1, 50 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(50, proxy)
     wait.until_true(function() return proxy.turns.__ > before end, "the program to go on")
     proxy.woken = true
     for _, sleeper in ipairs(sleepers) do
@@ -432,9 +415,7 @@ describe("the program in the listening process", function()
       end
       return "same"
     end)
-    for i = 1, 500 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(500, proxy)
     proxy:finish()
     assert.equal("same", server:result())
   end)
@@ -460,9 +441,7 @@ describe("the program in the listening process", function()
       end
       return "as ever"
     end)
-    for i = 1, 300 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(300, proxy)
     proxy:finish()
     assert.equal("as ever", server:result())
   end)
@@ -472,15 +451,9 @@ describe("a debug hook of the user's", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   --- Serves 200 requests while a loop runs under a hook; gives what the loop gathered.
   local function serve_under_hook(mask, count, in_coroutine)
@@ -521,9 +494,7 @@ describe("a debug hook of the user's", function()
       return table.unpack(results, 1, results.n + 1)
     end)
     server:receive()
-    for i = 1, 200 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(200, proxy)
     proxy:finish()
     return { server:result() }
   end
@@ -600,9 +571,7 @@ describe("a debug hook of the user's", function()
       link:send(ok, err)
       link:receive()
     end)
-    for i = 1, 50 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(50, proxy)
     proxy:finish()
     assert.same({ false, "stopped by the hook" }, { server:receive() })
     assert.equal(51, proxy:add())
@@ -617,9 +586,7 @@ describe("a debug hook of the user's", function()
       end
       return found == nil
     end)
-    for i = 1, 300 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(300, proxy)
     proxy:finish()
     assert.is_true(server:result())
   end)
@@ -629,15 +596,9 @@ describe("waiting inside the library", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   for _, preempt in ipairs { true, false } do
     it("lets requests in while it sleeps, with preempt = " .. tostring(preempt), function()
@@ -668,9 +629,7 @@ describe("waiting inside the library", function()
         link:receive()
         return none, ready, readable, waited >= 0.199, object.count
       end, { preempt = preempt })
-      for i = 1, 50 do
-        assert.equal(i, proxy:add())
-      end
+      fixture.count_to(50, proxy)
       assert.equal("again", server:receive())
       assert.equal(51, proxy:add())
       server:send "go"
@@ -692,9 +651,7 @@ describe("waiting inside the library", function()
         return other_proxy:wait_for(), object.count
       end, { preempt = preempt })
       server:receive()
-      for i = 1, 50 do
-        assert.equal(i, proxy:add())
-      end
+      fixture.count_to(50, proxy)
       other_proxy.go = true
       assert.same({ "answered", 50 }, { server:result() })
       other_server:stop()
@@ -720,15 +677,17 @@ describe("a foreign call", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
+  after_each(fixture.close)
 
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  --- Makes a request when the server sleeps in the kernel: it is answered long before the sleep is over.
+  local function answered_while_asleep(server)
+    processes.wait_asleep(server.pid)
+    local start = wait.now()
+    assert.equal(1, proxy:add())
+    assert.is_true(wait.now() - start < 10)
+  end
 
   it("that sleeps returns early, and the request is served at once", function()
     local server = processes.serve(proxy, function(link)
@@ -739,10 +698,7 @@ describe("a foreign call", function()
       return result == nil and code == errno.EINTR, count
     end)
     server:receive()
-    processes.wait_asleep(server.pid)
-    local start = wait.now()
-    assert.equal(1, proxy:add())
-    assert.is_true(wait.now() - start < 10)
+    answered_while_asleep(server)
     server:send "end"
     local interrupted, count = server:result()
     assert.is_true(interrupted)
@@ -756,10 +712,7 @@ describe("a foreign call", function()
       link:receive()
     end)
     server:receive()
-    processes.wait_asleep(server.pid)
-    local start = wait.now()
-    assert.equal(1, proxy:add())
-    assert.is_true(wait.now() - start < 10)
+    answered_while_asleep(server)
     server:stop()
   end)
 
@@ -773,9 +726,7 @@ describe("a foreign call", function()
       end
       return interrupted
     end)
-    for i = 1, 100 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(100, proxy)
     proxy:finish()
     assert.is_true(server:result() > 0)
   end)
@@ -788,10 +739,7 @@ describe("a foreign call", function()
       return result == nil and code == errno.EINTR
     end)
     server:receive()
-    processes.wait_asleep(server.pid)
-    local start = wait.now()
-    assert.equal(1, proxy:add())
-    assert.is_true(wait.now() - start < 10)
+    answered_while_asleep(server)
     server:send "end"
     assert.is_true(server:result())
   end)
@@ -862,15 +810,9 @@ describe("the signal", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   it("keeps the program's own handler", function()
     local server = processes.fork(function(link)
@@ -886,9 +828,7 @@ describe("the signal", function()
       return "called"
     end)
     server:receive()
-    for i = 1, 50 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(50, proxy)
     proxy:finish()
     assert.equal("called", server:result())
   end)
@@ -951,15 +891,9 @@ describe("with preempt = false", function()
   local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function pending_client()
     local client = processes.fork(function(link)
@@ -1016,9 +950,7 @@ describe("with preempt = false", function()
       end
       return object.count
     end, { preempt = false })
-    for i = 1, 50 do
-      assert.equal(i, proxy:add())
-    end
+    fixture.count_to(50, proxy)
     proxy:finish()
     assert.equal(50, server:result())
   end)

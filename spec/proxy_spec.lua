@@ -1,7 +1,7 @@
 -- Every form of a proxy, against a listener in another process.
+local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
-local wait = require "spec.support.wait"
 
 local function new_object()
   local object = {
@@ -38,17 +38,10 @@ describe("a proxy", function()
   local object, proxy, server
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
-    server = processes.serve(proxy)
+    object, proxy = fixture.open(new_object())
+    server = fixture.serve()
   end)
-
-  after_each(function()
-    server:stop()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function requests()
     return proxy:stats_().requests
@@ -558,7 +551,7 @@ describe("a proxy", function()
 
     it("what was served, in the listener", function()
       server:stop()
-      server = processes.serve(proxy, function(link)
+      server = fixture.serve(function(link)
         while link:receive() == "stats" do
           link:send(proxy:stats_())
         end
@@ -770,17 +763,10 @@ describe("calls as proxies", function()
   local object, eager, server
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    eager = remoteobj.Proxy(object, { eager_proxy = true })
-    server = processes.serve(eager)
+    object, eager = fixture.open(new_object(), { eager_proxy = true })
+    server = fixture.serve()
   end)
-
-  after_each(function()
-    server:stop()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   it("are not evaluated with eager_proxy", function()
     local call = eager:inc()
@@ -827,8 +813,8 @@ describe("calls as proxies", function()
 
   it("happen once for a plain proxy with the option proxy", function()
     server:stop()
-    local plain = remoteobj.Proxy(object)
-    server = processes.serve(plain)
+    local _, plain = fixture.open(object)
+    fixture.serve()
     local call = plain:with_ { proxy = true }:inc()
     assert.equal("userdata", type(call))
     assert.equal(0, plain:stats_().requests)
@@ -842,26 +828,16 @@ describe("calls as proxies", function()
 end)
 
 describe("in the listener's own process", function()
-  local object, proxy, handle
+  local object, proxy
 
   before_each(function()
-    wait.guard()
-    object = new_object()
-    proxy = remoteobj.Proxy(object)
+    object, proxy = fixture.open(new_object())
   end)
-
-  after_each(function()
-    if handle then
-      proxy:stop_listen_()
-      handle = nil
-    end
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   for _, bg in ipairs { true, false } do
     it("values pass by reference, with bg = " .. tostring(bg), function()
-      handle = proxy:listen_ { bg = bg }
+      proxy:listen_ { bg = bg }
       assert.is_true(rawequal(object.list, proxy.list.__))
       local t = {}
       assert.is_true(rawequal(t, (proxy:echo(t))))
@@ -875,7 +851,7 @@ describe("in the listener's own process", function()
 
     it("no bytes move and nothing is counted, with bg = " .. tostring(bg), function()
       local before = proxy:stats_()
-      handle = proxy:listen_ { bg = bg }
+      proxy:listen_ { bg = bg }
       proxy:inc()
       proxy.x = 1
       assert.equal(0, #proxy)
@@ -887,7 +863,7 @@ describe("in the listener's own process", function()
   end
 
   it("errors pass by reference", function()
-    handle = proxy:listen_()
+    proxy:listen_()
     local err = setmetatable({}, { __tostring = function() return "custom" end })
     local ok, caught = pcall(proxy.fails, proxy, err)
     assert.is_false(ok)
@@ -897,7 +873,7 @@ describe("in the listener's own process", function()
   end)
 
   it("a call that returns the object gives the root proxy", function()
-    handle = proxy:listen_()
+    proxy:listen_()
     assert.equal(proxy, proxy:chain())
     assert.equal(proxy, proxy:chain():chain())
     assert.equal(3, object.count)
@@ -905,13 +881,13 @@ describe("in the listener's own process", function()
   end)
 
   it("views as arguments stand for the object's values", function()
-    handle = proxy:listen_()
+    proxy:listen_()
     assert.is_true(proxy:is_list(proxy.list))
     assert.same({ true, true }, { proxy:is_self(proxy) })
   end)
 
   it("a direct argument keeps its identity when no view is inside", function()
-    handle = proxy:listen_()
+    proxy:listen_()
     local t = { 1, { 2 } }
     local back = proxy:echo(t)
     assert.is_true(rawequal(t, back))
@@ -922,7 +898,7 @@ describe("in the listener's own process", function()
       return rawequal(self, object) and "parent"
     end } }))
     getmetatable(object).__index = getmetatable(object)
-    handle = proxy:listen_()
+    proxy:listen_()
     local keys = {}
     for key, value in pairs(proxy.list) do
       keys[key] = value
@@ -957,7 +933,7 @@ describe("in the listener's own process", function()
     local ok, err = pcall(proxy.inc, proxy)
     assert.is_false(ok)
     assert.equal("NotListening", err.kind)
-    handle = proxy:listen_()
+    proxy:listen_()
     assert.equal(1, proxy:inc())
     proxy:stop_listen_()
     ok, err = pcall(proxy.inc, proxy)

@@ -1,7 +1,5 @@
 -- p.super, against a listener in another process, for each way to write classes in Lua.
-local processes = require "spec.support.processes"
-local remoteobj = require "remoteobj"
-local wait = require "spec.support.wait"
+local fixture = require "spec.support.fixture"
 
 --- Three classes in each style; `leaf` makes the object. Every class has `own` and `greet`;
 -- `low` is the root's, `over` of root and leaf. Methods tell whose they are and whether self is the object.
@@ -97,7 +95,6 @@ for style, make in pairs(styles) do
     local object, holder, proxy, server
 
     before_each(function()
-      wait.guard()
       local function object_of() return object end
       local leaf = make {
         root = methods("root", object_of),
@@ -111,18 +108,10 @@ for style, make in pairs(styles) do
       object = leaf()
       object.called = "Ann"
       holder = { inner = { object = object }, get = function() return object end }
-      proxy = remoteobj.Proxy(object)
-      server = processes.serve(proxy)
+      object, proxy = fixture.open(object)
+      server = fixture.serve()
     end)
-
-    after_each(function()
-      if server then
-        server:stop()
-        server = nil
-      end
-      processes.cleanup()
-      wait.unguard()
-    end)
+    after_each(fixture.close)
 
     it("calls the parent's method with the object as self", function()
       assert.same({ "leaf", true }, { proxy:own() })
@@ -186,8 +175,8 @@ for style, make in pairs(styles) do
 
     it("works on views", function()
       server:stop()
-      local held = remoteobj.Proxy(holder)
-      server = processes.serve(held)
+      local _, held = fixture.open(holder)
+      fixture.serve()
       assert.same({ "leaf", true }, { held.inner.object:own() })
       assert.same({ "middle", true }, { held.inner.object.super:own() })
       assert.same({ "root", true }, { held.inner.object.super.super:own() })
@@ -196,7 +185,6 @@ for style, make in pairs(styles) do
 
     it("works in the listener's own process", function()
       server:stop()
-      server = nil
       local _ <close> = proxy:listen_()
       assert.same({ "middle", true }, { proxy.super:own() })
       assert.same({ "root", true }, { proxy.super.super:own() })
@@ -214,21 +202,11 @@ for style, make in pairs(styles) do
 end
 
 describe("super, beyond classes:", function()
-  local server
-
-  before_each(wait.guard)
-  after_each(function()
-    if server then
-      server:stop()
-      server = nil
-    end
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function serve(object)
-    local proxy = remoteobj.Proxy(object)
-    server = processes.serve(proxy)
+    local _, proxy = fixture.open(object)
+    fixture.serve()
     return proxy
   end
 

@@ -1,8 +1,8 @@
 -- What becomes of values and errors on their way to the object and back.
+local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local unistd = require "posix.unistd"
-local wait = require "spec.support.wait"
 
 local Point = {}
 Point.__index = Point
@@ -37,7 +37,6 @@ describe("values over a proxy:", function()
   end)
 
   before_each(function()
-    wait.guard()
     object = { count = 0 }
     function object.echo(_, ...) return ... end
     function object.pair(...) return ... end
@@ -50,15 +49,10 @@ describe("values over a proxy:", function()
     end
     object.things = { coroutine = coroutine.create(print), file = io.stdout }
     object.things.nested = { items = { 1, 2, { file = io.stdout } } }
-    proxy, unserved = remoteobj.Proxy(object), remoteobj.Proxy {}
-    server = processes.serve(proxy)
+    object, proxy = fixture.open(object)
+    unserved, server = remoteobj.Proxy {}, fixture.serve()
   end)
-
-  after_each(function()
-    server:stop()
-    processes.cleanup()
-    wait.unguard()
-  end)
+  after_each(fixture.close)
 
   local function there_and_back(value)
     return (proxy:echo(value))

@@ -8,7 +8,7 @@
 --
 -- Receiving waits inside the library, so whoever listens in that process goes on serving.
 local errno = require "posix.errno"
-local fcntl = require "posix.fcntl"
+local private_pipe = require "spec.support.pipe"
 local remoteobj = require "remoteobj"
 local signal = require "posix.signal"
 local unistd = require "posix.unistd"
@@ -44,13 +44,6 @@ end
 local function unpack_all(text)
   local values = assert(load("return {" .. text .. "}", "=message", "t", {}))()
   return table.unpack(values, 2, values[1] + 1)
-end
-
-local function private_pipe()
-  local reading, writing = assert(unistd.pipe())
-  fcntl.fcntl(reading, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-  fcntl.fcntl(writing, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-  return reading, writing
 end
 
 local function new_link(input, output)

@@ -16,6 +16,7 @@
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
 local poll = require "posix.poll"
+local private_pipe = require "spec.support.pipe"
 local signal = require "posix.signal"
 local stdlib = require "posix.stdlib"
 local time = require "posix.time"
@@ -34,13 +35,6 @@ Child.__index = Child
 local function now()
   local t = time.clock_gettime(time.CLOCK_MONOTONIC)
   return t.tv_sec + t.tv_nsec / 1e9
-end
-
-local function private_pipe()
-  local reading, writing = assert(unistd.pipe())
-  fcntl.fcntl(reading, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-  fcntl.fcntl(writing, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-  return reading, writing
 end
 
 -- Moves the given descriptors to 0, 1, 2 and 3, where they stay open over exec. They are first
