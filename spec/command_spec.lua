@@ -1,34 +1,16 @@
 -- The command `remoteobj`: an interpreter like `lua`, which it is compared with, and with the library inside.
+local environment = require "spec.support.installation".environment
 local script = require "spec.support.script"
 local signal = require "posix.signal"
 local stdlib = require "posix.stdlib"
 local terminal = require "spec.support.terminal"
 local unistd = require "posix.unistd"
 
-local root = assert(unistd.getcwd())
-local build = (os.getenv "BUILD" or "build"):gsub("^[^/]", root .. "/%0")
-local COMMAND = build .. "/bin/remoteobj"
-local STATIC = build .. "/bin/remoteobj-static"
+-- The commands are built beside the module that the specs use.
+local module = assert(package.searchpath("remoteobj", package.cpath))
+local COMMAND = stdlib.realpath(module:gsub("[^/]*/[^/]*$", "") .. "bin/remoteobj")
+local STATIC = COMMAND .. "-static"
 local LUA = os.getenv "LUA" or "lua5.4"
-
-local PLAIN = {
-  LUA_PATH = false,
-  LUA_CPATH = false,
-  LUA_INIT = false,
-  LUA_INIT_5_4 = false,
-  LUA_PATH_5_4 = false,
-  LUA_CPATH_5_4 = false,
-}
-
-local function environment(env)
-  local merged = {}
-  for _, source in ipairs { PLAIN, env or {} } do
-    for name, value in pairs(source) do
-      merged[name] = value
-    end
-  end
-  return merged
-end
 
 local work -- a folder with the files that the command lines name
 
@@ -395,6 +377,15 @@ for _, command in ipairs(COMMANDS) do
       session:expect "> "
       session:write "'still here'\n"
       session:expect "\nstill here\r\n"
+    end)
+
+    it("is ended by Ctrl-C at the prompt, as lua is", function()
+      for _, program in ipairs { LUA, command } do
+        local session <close> = terminal.start({ program }, environment { TERM = "dumb", INPUTRC = "/dev/null" })
+        session:expect "> "
+        session:write "\3"
+        assert.same({ "killed", signal.SIGINT }, { session:finish() })
+      end
     end)
 
     it("serves requests while it waits for a line", function()

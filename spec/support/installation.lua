@@ -6,18 +6,22 @@ local installation = {}
 
 local TIMEOUT = 300
 
--- Programs see the environment of a user's shell, not that of the specs.
 local PLAIN = {
   LUA_PATH = false,
+  LUA_PATH_5_4 = false,
   LUA_CPATH = false,
+  LUA_CPATH_5_4 = false,
   LUA_INIT = false,
+  LUA_INIT_5_4 = false,
   MAKEFLAGS = false,
   MFLAGS = false,
   MAKELEVEL = false,
   MAKEOVERRIDES = false,
 }
 
-local function environment(env)
+--- What makes the environment of the specs that of a user's shell, for spec.support.script.
+-- @param[opt] env names and values that are to be different, false to unset
+function installation.environment(env)
   local merged = {}
   for _, source in ipairs { PLAIN, env or {} } do
     for name, value in pairs(source) do
@@ -33,7 +37,7 @@ end
 -- @param[opt] env what differs from a user's environment
 -- @return the result that script.run_command gives
 function installation.try(command, folder, env)
-  return script.run_command(command, { timeout = TIMEOUT, env = environment(env), cwd = folder })
+  return script.run_command(command, { timeout = TIMEOUT, env = installation.environment(env), cwd = folder })
 end
 
 --- Runs a command that must succeed; returns what it prints. Parameters as of `try`.
