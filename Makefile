@@ -31,7 +31,7 @@ ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden $(FEATURES
 ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = $(wildcard src/*.c src/*/*.c)
-C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] cmd/*.[ch] cmd/*/*.[ch] bench/reference/*.c)
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] cmd/*.[ch] cmd/*/*.[ch] bench/reference/*.c examples/*/*.[ch] spec/support/*.c)
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
 
@@ -225,7 +225,7 @@ format:
 	clang-format -i $(C_FILES)
 
 lint-c:
-	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES) $(wildcard cmd/*.c cmd/*/*.c bench/reference/*.c)
+	@sh scripts/lint-c.sh "$(LUA_INCDIR)" $(SOURCES) $(wildcard cmd/*.c cmd/*/*.c bench/reference/*.c examples/*/*.c)
 
 # Both compilers, as one warns of what the other lets pass; in folders of their own.
 lint-gcc:

@@ -30,7 +30,7 @@ static Options read_options(char **argv) {
   int i = 1;
   for (; argv[i] != NULL && argv[i + 1] != NULL; i += 2) {
     if (strcmp(argv[i], "--rate") == 0)
-      options.rate = atof(argv[i + 1]);
+      options.rate = strtod(argv[i + 1], NULL); /* what is no number is refused as 0 */
     else if (strcmp(argv[i], "--lua") == 0)
       options.folder = argv[i + 1];
     else

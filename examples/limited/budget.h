@@ -12,6 +12,6 @@ typedef struct Budget {
 } Budget;
 
 /* A lua_Alloc whose context is a Budget. */
-void *budget_allocate(void *budget, void *block, size_t old_size, size_t new_size);
+void *budget_allocate(void *context, void *block, size_t old_size, size_t new_size);
 
 #endif

@@ -62,7 +62,7 @@ static int run_all(lua_State *L, char **scripts) {
 }
 
 int main(int argc, char **argv) {
-  Budget budget = {0, argc > 1 ? (size_t)atol(argv[1]) * 1024 : 0, 0};
+  Budget budget = {0, argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) * 1024 : 0, 0};
   lua_State *L;
   int code = 2;
   if (argc < 3) {

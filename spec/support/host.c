@@ -296,7 +296,9 @@ static Options read_options(int argc, char **argv) {
   while ((option = getopt(argc, argv, "t:nwr")) != -1)
     switch (option) {
     case 't':
-      options.states = atoi(optarg) < MOST_STATES ? atoi(optarg) : MOST_STATES;
+      options.states = (int)strtol(optarg, NULL, 10);
+      if (options.states > MOST_STATES)
+        options.states = MOST_STATES;
       break;
     case 'n':
       options.opens = 0;
@@ -316,7 +318,7 @@ static Options read_options(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   Options options = read_options(argc, argv);
-  pthread_t writer, reader;
+  pthread_t writer = 0, reader = 0;
   int failed, descriptors = count_descriptors();
   if (options.writes)
     pthread_create(&writer, NULL, write_lines, NULL);
