@@ -4,7 +4,10 @@
 #include <string.h>
 
 #define LEAST_BITS 6
-#define KEEP_BITS 13 /* 128 KiB */
+#define STRIDE_BITS 5 /* tables are farther apart than 32 bytes */
+#define BLOCK_BITS 14
+#define KEEP_BITS 13      /* 128 KiB */
+#define KEEP_MOST_BITS 20 /* 16 MiB */
 
 void ro_seen_free(ro_Seen *s) {
   free(s->entries);
@@ -12,8 +15,15 @@ void ro_seen_free(ro_Seen *s) {
   s->bits = 0;
 }
 
+/* Is it so large that the session that ends has hardly needed it, or more than is kept anyhow. */
+static int is_oversized(const ro_Seen *s) {
+  return s->bits > KEEP_MOST_BITS || (s->bits > KEEP_BITS && s->used < (UINT32_C(1) << s->bits) / 32);
+}
+
 void ro_seen_clear(ro_Seen *s) {
-  if (s->bits > KEEP_BITS)
+  if (s->used == 0 && s->generation != 0)
+    return;
+  if (is_oversized(s))
     ro_seen_free(s);
   s->used = 0;
   if (++s->generation == 0) { /* wrapped: old entries could look new */
@@ -23,10 +33,19 @@ void ro_seen_clear(ro_Seen *s) {
   }
 }
 
+/*
+** Where a key is looked for first. Objects that were made one after the other are walked so as well, and
+** lie side by side: so do their entries, which are found in the cache then. Blocks of addresses are strewn.
+*/
+static uint64_t place_of(uintptr_t key, uint32_t bits) {
+  uint64_t block = ((uint64_t)key >> BLOCK_BITS) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - bits);
+  return block + ((uint64_t)key >> STRIDE_BITS);
+}
+
 /* Where `key` is or belongs in a table of 2^bits entries that is not full. */
 static ro_SeenEntry *find(ro_SeenEntry *entries, uint32_t bits, uint32_t generation, uintptr_t key) {
   uint64_t mask = (UINT64_C(1) << bits) - 1;
-  uint64_t at = ((uint64_t)key * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - bits);
+  uint64_t at = place_of(key, bits) & mask;
   while (entries[at].generation == generation && entries[at].key != key)
     at = (at + 1) & mask;
   return &entries[at];

@@ -20,8 +20,10 @@ typedef struct ro_Seen {
   uint32_t generation; /* never 0 */
 } ro_Seen;
 
-/* Empties the set; gives back memory that only a large session needs. A set of zero bytes is ready for this.
- */
+/*
+** Empties the set. Memory that only a large session needs is kept while such sessions follow each other.
+** A set of zero bytes is ready for this.
+*/
 void ro_seen_clear(ro_Seen *s);
 
 /* Gives all memory back. */
