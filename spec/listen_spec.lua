@@ -104,6 +104,22 @@ describe("listening", function()
       assert.same({ 0, "done\n", "" }, { result.code, result.stdout, result.stderr })
     end)
 
+    for _, bg in ipairs { true, false } do
+      it("ends with a process that a request ends, and tells the client, with bg = " .. tostring(bg), function()
+        local server = remoteobj.process(function()
+          proxy:listen_ { bg = bg }
+          wait.until_true(function()
+            return not bg and proxy:poll(wait.LIMIT)
+          end)
+        end):start()
+        proxy:wait_until_listening(server)
+        local ok, err = pcall(proxy.passto, proxy, function() os.exit(3) end)
+        assert.same({ false, "Disconnected", true }, { ok, err.kind, err.may_have_run })
+        assert.is_true(server:join())
+        assert.equal(3, server.exitcode)
+      end)
+    end
+
     it("ends with the Lua state also while a request runs, and tells the client", function()
       local server = processes.fork(function(link)
         function object.stay()

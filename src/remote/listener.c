@@ -122,14 +122,14 @@ static void await_threads_at_end(ro_Listener *listener) {
   free_threads(listener);
 }
 
-static int runs_caller(ro_Listener *listener) {
+int ro_listener_runs_caller(ro_Listener *listener) {
   return listener->options.background ? ro_seats_include_caller(listener) : listener->depth > 0;
 }
 
 void ro_listener_stop(lua_State *L, ro_Listener *listener) {
   luaL_checkstack(L, 4, NULL);
   begin_end(listener);
-  if (listener->phase != RO_LISTENER_STOPPING || runs_caller(listener))
+  if (listener->phase != RO_LISTENER_STOPPING || ro_listener_runs_caller(listener))
     return;
   if (!listener->options.background) {
     end_in_foreground(L, listener);

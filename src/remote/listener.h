@@ -31,6 +31,9 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options);
 */
 void ro_listener_stop(lua_State *L, ro_Listener *listener);
 
+/* Is the caller a request of the listener. */
+int ro_listener_runs_caller(ro_Listener *listener);
+
 /*
 ** The state is being closed, or the process ends: what has not begun is refused, what runs gets an error,
 ** the threads are waited for. Raises nothing. [-0, +0, -]

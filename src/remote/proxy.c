@@ -160,12 +160,15 @@ static int proxy_new(lua_State *L) {
   return 1;
 }
 
-/* end_listeners(): for the end of a process that closes no state. */
+/*
+** end_listeners(): for the end of a process that closes no state. A listener whose own request ends the process can't
+** take leave of its clients, and must not: they learn from the end of the connection that the request has begun.
+*/
 static int end_listeners(lua_State *L) {
   ro_push_kept_table(L, &by_address_key, "v");
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const ro_Proxy *proxy = lua_touserdata(L, -1);
-    if (proxy->listener != NULL)
+    if (proxy->listener != NULL && !ro_listener_runs_caller(proxy->listener))
       ro_listener_abandon(L, proxy->listener);
   }
   return 0;
