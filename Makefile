@@ -74,8 +74,9 @@ export LUA_PATH = lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH = $(BUILD)/lib/?.so;;
 export LUA
 export NO_LINUX
+export BUILD
 
-.PHONY: all module library command demo test check bench setup lint lint-man lint-lua lint-c lint-format lint-gcc lint-clang format
+.PHONY: all module library command demo test check bench setup portability lint lint-man lint-lua lint-c lint-format lint-gcc lint-clang format
 .PHONY: rockspecs rock install install-module install-library install-command uninstall clean help
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -238,6 +239,10 @@ lint-clang:
 	  echo "lint: no clang here, gcc alone has checked the warnings"; \
 	fi
 
+portability:
+	@sh scripts/setup.sh lint
+	@MAKE="$(MAKE)" sh scripts/portability.sh
+
 rockspecs:
 	$(LUA) scripts/rockspecs.lua
 
@@ -295,6 +300,7 @@ help:
 	@echo "make doc                 the reference of all functions, $(BUILD)/doc/index.html"
 	@echo "make lint                luacheck, clang-tidy, clang-format, warnings of gcc and clang as errors"
 	@echo "make format              lay the C sources out as the lint wants them"
+	@echo "make portability         build and try it with other compilers, C libraries, for 32 bits, with POSIX alone"
 	@echo "make setup               only install what is missing"
 	@echo "make install             PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR)"
 	@echo "                         INCLUDEDIR=$(INCLUDEDIR) MANDIR=$(MANDIR)"

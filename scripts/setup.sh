@@ -77,7 +77,9 @@ has() {
   busted) has_command busted && has_module busted.runner ;;
   cqueues | luv | socket | cjson | cmsgpack) has_module "$1" ;;
   penlight) has_module pl.class ;;
-  luacheck | ldoc | luarocks | pkg-config | g++ | clang | clang-tidy | clang-format) has_command "$1" ;;
+  multilib) echo 'int main(void) { return 0; }' | cc -m32 -xc -o /dev/null - >/dev/null 2>&1 ;;
+  lua-source) [ -f build/lua-source/src/lua.h ] ;;
+  luacheck | ldoc | luarocks | musl-gcc | pkg-config | g++ | clang | clang-tidy | clang-format) has_command "$1" ;;
   *) die "no such thing: $1" ;;
   esac
 }
@@ -89,6 +91,8 @@ package_of() {
   compiler) echo gcc libc6-dev ;;
   luaposix) echo lua-posix ;;
   luacheck) echo lua-check ;;
+  multilib) echo gcc-multilib ;;
+  musl-gcc) echo musl-tools ;;
   ldoc) echo lua-ldoc ;;
   busted | cqueues | luv | socket | cjson | cmsgpack | penlight) echo "lua-$1" ;;
   *) echo "$1" ;;
@@ -115,6 +119,7 @@ why() {
   luarocks) echo "a spec builds and installs the rock" ;;
   ldoc) echo "makes the reference" ;;
   pkg-config | g++) echo "the specs build C and C++ hosts with it" ;;
+  multilib | musl-gcc | lua-source) echo "make portability uses it" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
   *) echo "some specs and rows of the benchmark use it" ;;
   esac
@@ -163,11 +168,31 @@ mirror() {
     grep '/debian/*$' | head -n 1
 }
 
-# apt with lists of its own, that know Debian 13's packages alone.
-trixie() {
-  quietly apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$scratch/sources" \
-    -o Dir::State::Lists="$scratch/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+# apt with lists of its own, that know alone what $1, "sources" or "deb-src", says.
+apt_of() {
+  where=$1
+  shift
+  quietly apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$scratch/$where" \
+    -o Dir::State::Lists="$scratch/$where.lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
     -o APT::Sandbox::User=root "$@"
+}
+
+trixie() {
+  apt_of sources "$@"
+}
+
+# The sources of Lua, to be built as the library is tried: only they come in this way.
+from_sources() {
+  [ "$1" = lua-source ] && has_command apt-get && grep -qs '^ID=debian' /etc/os-release || return 1
+  mirror=$(mirror)
+  release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  [ -n "$mirror" ] && [ -n "$release" ] || return 1
+  say "fetching the sources of Lua 5.4"
+  mkdir -p "$scratch/deb-src" "$scratch/deb-src.lists/partial" build/lua-source
+  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+    "$mirror $release main" >"$scratch/deb-src/sources.list"
+  apt_of deb-src update && (cd "$scratch" && apt_of deb-src source --download-only lua5.4) || return 1
+  tar -xzf "$scratch"/lua5.4_*.orig.tar.gz -C build/lua-source --strip-components=1
 }
 
 from_trixie() {
@@ -178,7 +203,7 @@ from_trixie() {
   [ -n "$mirror" ] || return 1
   say "$package of this distribution has no modules for Lua 5.4; fetching Debian 13's"
   if [ ! -d "$scratch/sources" ]; then
-    mkdir -p "$scratch/sources" "$scratch/lists/partial"
+    mkdir -p "$scratch/sources" "$scratch/sources.lists/partial"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
       "$mirror trixie main" >"$scratch/sources/trixie.list"
     trixie update || return 1
@@ -198,7 +223,7 @@ from_luarocks() {
 
 obtain() {
   say "$1 is missing ($(why "$1"))"
-  for way in from_distribution from_trixie from_luarocks; do
+  for way in from_sources from_distribution from_trixie from_luarocks; do
     if $way "$1" && has "$1"; then
       return 0
     fi
@@ -221,7 +246,7 @@ test)
   ;;
 lint)
   needed="$needed luaposix busted luarocks luacheck clang-format pkg-config g++"
-  optional="ldoc cqueues luv socket penlight cjson cmsgpack clang clang-tidy"
+  optional="ldoc cqueues luv socket penlight cjson cmsgpack clang clang-tidy multilib musl-gcc lua-source"
   ;;
 doc)
   needed=ldoc

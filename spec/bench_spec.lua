@@ -7,6 +7,7 @@ local statistics = require "bench.statistics"
 local stat = require "posix.sys.stat"
 local stdlib = require "posix.stdlib"
 local unistd = require "posix.unistd"
+local build = os.getenv "BUILD" or "build"
 
 -- Rows that must be there, with their targets: group, measurement, reference, limit.
 local TARGETS = {
@@ -102,7 +103,7 @@ describe("make bench", function()
   local result, run
   setup(function()
     result = script.run_command({ "make", "--no-print-directory", "bench", "QUICK=1" }, { timeout = 300 })
-    run = dkjson.decode(read "build/bench/results.json")
+    run = dkjson.decode(read(build .. "/bench/results.json"))
   end)
 
   it("runs", function()
@@ -162,7 +163,7 @@ describe("make bench", function()
   end)
 
   it("draws a chart", function()
-    local svg = read "build/bench/results.svg"
+    local svg = read(build .. "/bench/results.svg")
     assert_well_formed(svg)
     assert.is_truthy(svg:find("p:method()", 1, true))
   end)
@@ -194,7 +195,7 @@ describe("make bench", function()
     local command = { "make", "--no-print-directory", "bench", "ROWS=view,pinned", "QUICK=1" }
     local chosen = script.run_command(command, { env = env })
     assert.equal(0, chosen.code, chosen.stderr)
-    local found = dkjson.decode(read "build/bench/results.json")
+    local found = dkjson.decode(read(build .. "/bench/results.json"))
     assert.equal("view", found.groups[1].name)
     assert.equal("pinned", found.groups[2].name)
     assert.equal(2, #found.groups)

@@ -73,11 +73,18 @@ static int reap(ro_Child *child, int flags) {
   return 1;
 }
 
-int ro_child_ended(ro_Child *child) {
+static int try_to_reap(ro_Child *child) {
   int ended;
   pthread_mutex_lock(&child->family->mutex);
   ended = reap(child, WNOHANG);
   pthread_mutex_unlock(&child->family->mutex);
+  return ended;
+}
+
+int ro_child_ended(ro_Child *child) {
+  int ended = try_to_reap(child);
+  while (!ended && ro_life_is_ending(&child->life))
+    ended = try_to_reap(child);
   return ended;
 }
 
@@ -99,7 +106,7 @@ static int signal_own(ro_Child *child, int signal) {
 int ro_child_signal(ro_Child *child, int signal) {
   int code = ESRCH;
   if (child->family != NULL)
-    code = signal_own(child, signal);
+    code = ro_child_ended(child) ? ESRCH : signal_own(child, signal);
   else if (ro_child_alive(child))
     code = ro_life_signal(&child->life, signal);
   return code == 0 ? 1 : code == ESRCH ? 0 : -code;

@@ -22,7 +22,7 @@
 #define MESSAGES SOCK_DGRAM
 #endif
 
-#if ATOMIC_LLONG_LOCK_FREE != 2
+#if ATOMIC_LLONG_LOCK_FREE == 0
 #error "processes share 64-bit words, which this machine can't change in one step"
 #endif
 
@@ -66,7 +66,7 @@ int ro_door_open(ro_Door *door) {
   door->page = ro_tenure_open(&door->tenure, sizeof *door->page);
   if (door->page == NULL)
     return errno;
-  error = open_sockets(door);
+  error = atomic_is_lock_free(&door->page->state) ? open_sockets(door) : ENOTSUP;
   if (error == 0)
     error = ro_event_open(&door->gate);
   if (error != 0)

@@ -19,7 +19,7 @@ typedef struct ro_Life {
   pid_t pid;
   int fd;        /* readable, or at its end, once the child has ended; -1 */
   int bond;      /* its closing tells the child that this process has ended; -1 where the system does that */
-  int64_t pause; /* nanoseconds until the next look, when `fd` has ended and the child has not */
+  int64_t pause; /* see ro_life_is_ending */
 } ro_Life;
 
 /* What a child knows of its birth. */
@@ -53,6 +53,12 @@ int ro_life_goes_on(const ro_Life *life);
 ** says nothing: `deadline`, or earlier.
 */
 int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline);
+
+/*
+** Is the child about to end, though the system doesn't say yet that it has: then waits a moment and returns 1. Does
+** so a few times at most, a twentieth of a second in all.
+*/
+int ro_life_is_ending(ro_Life *life);
 
 /*
 ** Sends `signal` to the child. Returns 0 or an errno. Where the parent may be waiting for it meanwhile, only

@@ -19,7 +19,7 @@
 #include "base/atfork.h"
 #include "sys/descriptor.h"
 
-/* The first pause between two looks at a child whose end is near. */
+/* In nanoseconds, the first pause between two looks at a child whose end is near. */
 #define PAUSE_LEAST (RO_SECOND / 10000)
 
 void ro_life_init(ro_Life *life) {
@@ -97,15 +97,18 @@ int ro_life_goes_on(const ro_Life *life) {
 }
 
 /* The pipe ends a moment before the process does, or long before if it has closed its end. */
+int ro_life_is_ending(ro_Life *life) {
+  struct timespec pause = {.tv_nsec = (long)life->pause};
+  if (life->pause >= RO_LIFE_LOOK || ro_life_goes_on(life))
+    return 0;
+  nanosleep(&pause, NULL);
+  life->pause *= 2;
+  return 1;
+}
+
 int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline) {
-  int64_t look = RO_LIFE_LOOK;
-  *p = (struct pollfd){.fd = life->fd, .events = POLLIN};
-  if (!ro_life_goes_on(life)) {
-    p->fd = -1;
-    look = life->pause;
-    life->pause = look * 2 < RO_LIFE_LOOK ? look * 2 : RO_LIFE_LOOK;
-  }
-  look += ro_now();
+  int64_t look = ro_now() + RO_LIFE_LOOK;
+  *p = (struct pollfd){.fd = ro_life_goes_on(life) ? life->fd : -1, .events = POLLIN};
   return look < deadline ? look : deadline;
 }
 
