@@ -13,6 +13,7 @@
 
 #include "base/atfork.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "failure/failure.h"
 #include "process/values.h"
 #include "sys/journal.h"
@@ -87,67 +88,74 @@ static int append(lua_State *L, ro_Journal *j, const ro_Buffer *bytes) {
   int code = bytes->failed ? ENOMEM : ro_journal_append(j, bytes->data, bytes->size);
   if (code != 0)
     return luaL_error(L, "cannot record: %s", strerror(code));
+  ro_scratch_close(L, CONTENT);
   return 0;
 }
 
-/* Puts the record's body where it is neither taken for an argument nor collected. */
-static ro_Body *insert_body(lua_State *L) {
-  ro_Body *body = ro_body_new(L);
+/* A buffer for the record, where it is neither taken for an argument nor collected. */
+static ro_Buffer *insert_buffer(lua_State *L) {
+  ro_Buffer *record = ro_scratch_open(L);
   lua_insert(L, CONTENT);
-  return body;
+  return record;
 }
 
 /* journal:append_values(kind, token, time, number, group, ...) */
 static int journal_append_values(lua_State *L) {
   ro_Journal *j = check_journal(L);
-  ro_Body *body;
+  ro_Buffer *record;
   if (lua_gettop(L) < GROUP)
     lua_settop(L, GROUP);
-  body = insert_body(L);
-  encode_head(L, &body->bytes);
-  ro_values_encode(L, CONTENT + 1, &body->bytes, "result");
-  return append(L, j, &body->bytes);
+  record = insert_buffer(L);
+  encode_head(L, record);
+  ro_values_encode(L, CONTENT + 1, record, "result");
+  return append(L, j, record);
 }
 
 /* journal:append_failure(kind, token, time, number, group, failure) */
 static int journal_append_failure(lua_State *L) {
   ro_Journal *j = check_journal(L);
-  ro_Body *body;
+  ro_Buffer *record;
   ro_EncodeRules rules = ro_values_encode_rules(L, "error");
   lua_settop(L, CONTENT);
-  body = insert_body(L);
-  encode_head(L, &body->bytes);
-  ro_failure_encode(L, CONTENT + 1, &body->bytes, &rules);
-  return append(L, j, &body->bytes);
+  record = insert_buffer(L);
+  encode_head(L, record);
+  ro_failure_encode(L, CONTENT + 1, record, &rules);
+  return append(L, j, record);
 }
 
-/* Pushes the values of the head of the record in `body`. */
-static void decode_head(lua_State *L, ro_Body *body) {
+/* Pushes the values of the head of the record; returns where its content begins. [-0, +HEAD, v] */
+static size_t decode_head(lua_State *L, const ro_Buffer *record) {
   ro_DecodeRules rules = ro_values_decode_rules(L);
   uint32_t length = 0;
   ro_Decoder *d;
-  if (body->bytes.size >= sizeof length)
-    memcpy(&length, body->bytes.data, sizeof length);
-  if (body->bytes.size < sizeof length || length > body->bytes.size - sizeof length)
+  if (record->size >= sizeof length)
+    memcpy(&length, record->data, sizeof length);
+  if (record->size < sizeof length || length > record->size - sizeof length)
     ro_raise(L, RO_PROTOCOL, "a record of another process is malformed");
-  d = ro_decoder_open(L, body->bytes.data + sizeof length, length, &rules);
+  d = ro_decoder_open(L, record->data + sizeof length, length, &rules);
   for (int i = 0; i < HEAD; i++)
     ro_decode(d);
   lua_remove(L, -HEAD - 1);
-  body->start = sizeof length + length;
+  return sizeof length + length;
 }
 
 /* journal:next(): nothing when there is no further record; else body, kind, token, time, pid, number, group.
  */
 static int journal_next(lua_State *L) {
   ro_Journal *j = check_journal(L);
-  ro_Body *body = ro_body_new(L);
-  int state = ro_journal_next(j, &body->bytes);
-  if (state == 0)
+  ro_Buffer *record = ro_scratch_open(L);
+  int state = ro_journal_next(j, record);
+  size_t content;
+  if (state == 0) {
+    ro_scratch_close(L, -1);
     return 0;
+  }
   if (state < 0)
     return luaL_error(L, "cannot read records: %s", strerror(errno));
-  decode_head(L, body);
+  content = decode_head(L, record);
+  ro_push_body(L, record->data + content, record->size - content);
+  lua_insert(L, -HEAD - 1);
+  ro_scratch_close(L, -HEAD - 2);
   return 1 + HEAD;
 }
 

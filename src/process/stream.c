@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/scratch.h"
 #include "lock/lock.h"
 #include "process/values.h"
 
@@ -73,20 +74,20 @@ static int send_frame(lua_State *L, int *fd, const char *bytes, size_t size) {
 
 int ro_stream_send(lua_State *L, int *fd, int first) {
   FrameSize size = 0;
-  ro_Body *body;
+  ro_Buffer *frame;
   int going;
   if (*fd < 0)
     return 1;
-  body = ro_body_new(L);
+  frame = ro_scratch_open(L);
   lua_insert(L, first);
-  ro_buffer_add(&body->bytes, &size, sizeof size);
-  ro_values_encode(L, first + 1, &body->bytes, "value");
-  if (body->bytes.failed)
+  ro_buffer_add(frame, &size, sizeof size);
+  ro_values_encode(L, first + 1, frame, "value");
+  if (frame->failed)
     return luaL_error(L, "not enough memory");
-  size = body->bytes.size - sizeof size;
-  memcpy(body->bytes.data, &size, sizeof size);
-  going = send_frame(L, fd, body->bytes.data, body->bytes.size);
-  ro_buffer_free(&body->bytes);
+  size = frame->size - sizeof size;
+  memcpy(frame->data, &size, sizeof size);
+  going = send_frame(L, fd, frame->data, frame->size);
+  ro_scratch_close(L, first);
   lua_remove(L, first);
   return going;
 }
@@ -117,16 +118,11 @@ static uint64_t frame_size(const ro_Inlet *in) {
 /* Pushes the body of the next frame if all of it is there. */
 static int take_frame(lua_State *L, ro_Inlet *in) {
   uint64_t size = frame_size(in);
-  ro_Body *body;
   if (size == LAST)
     in->finished = in->ended = 1;
   if (size == 0 || size == LAST || size > in->bytes.size - in->used)
     return 0;
-  body = ro_body_new(L);
-  ro_buffer_add(&body->bytes, in->bytes.data + in->used, (size_t)size);
-  if (body->bytes.failed)
-    return luaL_error(L, "not enough memory");
-  body->start = sizeof(FrameSize);
+  ro_push_body(L, in->bytes.data + in->used + sizeof(FrameSize), (size_t)size - sizeof(FrameSize));
   in->used += (size_t)size;
   return 1;
 }

@@ -1,6 +1,7 @@
 #include "process/values.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -54,26 +55,29 @@ void ro_values_encode(lua_State *L, int first, ro_Buffer *out, const char *label
 
 /* ---- bodies ---- */
 
-ro_Body *ro_body_new(lua_State *L) {
-  ro_Body *body = lua_newuserdatauv(L, sizeof *body, 0);
-  ro_buffer_init(&body->bytes);
-  body->start = 0;
+void ro_push_body(lua_State *L, const char *bytes, size_t size) {
+  void *body = lua_newuserdatauv(L, size, 0);
+  if (size > 0)
+    memcpy(body, bytes, size);
   luaL_setmetatable(L, BODY);
-  return body;
 }
 
-static ro_Body *check_body(lua_State *L) {
-  return luaL_checkudata(L, 1, BODY);
+/* The content of the body that is argument 1. */
+static const char *check_body(lua_State *L, size_t *size) {
+  const char *bytes = luaL_checkudata(L, 1, BODY);
+  *size = lua_rawlen(L, 1);
+  return bytes;
 }
 
 /* body:values(): the values that ro_values_encode wrote. */
 static int body_values(lua_State *L) {
-  ro_Body *body = check_body(L);
+  size_t size;
+  const char *bytes = check_body(L, &size);
   ro_DecodeRules rules = ro_values_decode_rules(L);
   ro_Decoder *d;
   lua_Integer count;
   lua_settop(L, 1);
-  d = ro_decoder_open(L, body->bytes.data + body->start, body->bytes.size - body->start, &rules);
+  d = ro_decoder_open(L, bytes, size, &rules);
   ro_decode(d);
   count = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
   if (count < 0 || count > INT_MAX)
@@ -86,24 +90,18 @@ static int body_values(lua_State *L) {
 
 /* body:failure(): the error value that an encoded failure stands for here. */
 static int body_failure(lua_State *L) {
-  ro_Body *body = check_body(L);
+  size_t size;
+  const char *bytes = check_body(L, &size);
   ro_DecodeRules rules = ro_values_decode_rules(L);
   lua_settop(L, 1);
-  ro_failure_decode(L, body->bytes.data + body->start, body->bytes.size - body->start, &rules);
+  ro_failure_decode(L, bytes, size, &rules);
   return 1;
-}
-
-static int body_gc(lua_State *L) {
-  ro_buffer_free(&check_body(L)->bytes);
-  return 0;
 }
 
 static const luaL_Reg methods[] = {{"values", body_values}, {"failure", body_failure}, {NULL, NULL}};
 
 void ro_open_values(lua_State *L) {
   luaL_newmetatable(L, BODY);
-  lua_pushcfunction(L, body_gc);
-  lua_setfield(L, -2, "__gc");
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -27,14 +27,11 @@ ro_DecodeRules ro_values_decode_rules(lua_State *L);
 /* Encodes the values at `first` and above, as one session that begins with their count. [-0, +0, v] */
 void ro_values_encode(lua_State *L, int first, ro_Buffer *out, const char *label);
 
-/* Bytes that a userdata owns: a record or a frame on its way into or out of the state. */
-typedef struct ro_Body {
-  ro_Buffer bytes;
-  size_t start; /* where the content begins */
-} ro_Body;
-
-/* Pushes an empty body. [-0, +1, m] */
-ro_Body *ro_body_new(lua_State *L);
+/*
+** Pushes a body, a userdata with a copy of the encoded content of a record or a frame that came in. It needs no
+** finalizer: those of a million yields would wait for the collector longer than memory should. [-0, +1, m]
+*/
+void ro_push_body(lua_State *L, const char *bytes, size_t size);
 
 /* Makes the metatable of bodies, whose methods are values() and failure(). [-0, +0, m] */
 void ro_open_values(lua_State *L);
