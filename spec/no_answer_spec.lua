@@ -174,6 +174,35 @@ describe("without an answer", function()
     assert.is_false(proxy.listening_)
   end)
 
+  it("the same in the middle of a series of calls", function()
+    for round = 1, 10 do
+      local server = processes.serve(proxy)
+      for _ = 1, 50 * round do
+        proxy:inc()
+      end
+      server:kill()
+      assert.equal("NotListening", (kind_of(proxy.inc, proxy)))
+    end
+  end)
+
+  it("work that the listener had not read when it was killed was not run", function()
+    local server = processes.serve(proxy)
+    signal.kill(server.pid, signal.SIGSTOP)
+    local client = processes.fork(function(link)
+      link:send(true)
+      local kind, err = kind_of(proxy.echo, proxy, ("x"):rep(10000))
+      link:send(kind, err.may_have_run)
+    end)
+    client:receive()
+    wait.until_true(function()
+      return io.lines(("/proc/%d/stat"):format(client.pid))():match "%) (%a)" == "S"
+    end, "the client to wait for the answer")
+    server:kill()
+    local kind, may_have_run = client:receive()
+    assert.is_true(kind == "Disconnected" and not may_have_run or kind == "NotListening", kind)
+    client:result()
+  end)
+
   --- A listener that tells when it has begun to execute, and then goes on for long.
   local function serve_stuck(body)
     return processes.serve(proxy, nil, nil, function(link)

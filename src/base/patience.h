@@ -38,25 +38,24 @@ static inline void ro_patience_lose(ro_Patience *p, int64_t now) {
 
 /*
 ** Calls look(context) again and again until it returns other than 0 or the moment is over; returns
-** what it returned last.
+** what it returned last. What is waited for takes others some work, so they may have the processor first.
 */
 static inline int ro_patience_try(ro_Patience *p, int (*look)(void *context), void *context) {
   int64_t last, now, end;
   int found;
   if (p->moment < RO_PATIENCE_LEAST)
     return 0;
-  last = ro_now();
-  end = last + p->moment;
-  for (;;) {
+  now = ro_now();
+  end = now + p->moment;
+  do {
+    last = now;
+    sched_yield();
     found = look(context);
     now = ro_now();
     if (now - last > RO_PATIENCE_LOST)
       ro_patience_lose(p, now);
-    if (found != 0 || now >= end)
-      return found;
-    last = now;
-    sched_yield();
-  }
+  } while (found == 0 && now < end);
+  return found;
 }
 
 /* Learns from a wait that began at `start` and had to block. */

@@ -122,6 +122,14 @@ ro_Section *ro_section_begin(lua_State *L);
 /* Takes the lock again; no Lua is touched before it is held. */
 void ro_section_end(ro_Section *section);
 
+/*
+** The active part of the calling thread's next wait, for who can see without poll(2) whether it is over:
+** calls look(context) again and again for a moment, as long as that has paid of late. The
+** next ro_wait_poll blocks at once then. Returns what `look` returned last; 0, without a call, where other
+** threads might touch what it looks at. [-0, +0, -]
+*/
+int ro_wait_actively(ro_Lock *lock, int (*look)(void *context), void *context);
+
 /* The thread that holds the lock now: the caller's own. [-0, +0, -] */
 ro_Thread *ro_lock_holder(ro_Lock *lock);
 

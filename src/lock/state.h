@@ -43,6 +43,7 @@
 
 struct ro_Thread {
   ro_Patience patience; /* of its waits for descriptors */
+  int has_looked;       /* the active part of the next wait is over already */
   ro_Lock *lock;
   ro_Thread *next, *previous; /* all library threads of the lock (mutex) */
   ro_Thread *mine;            /* further ones of the same native thread, of other locks */

@@ -189,14 +189,23 @@ static int look_once(void *context) {
 }
 
 /* As wait_blocking, actively at first. Never so when there is nothing to wait for but the time. */
-static int wait_until(ro_Patience *patience, Wait *w, int64_t deadline) {
+static int wait_until(ro_Thread *self, Wait *w, int64_t deadline) {
   int64_t start = ro_now();
-  int ready = ro_patience_try(patience, look_once, w);
+  int ready = self->has_looked ? 0 : ro_patience_try(&self->patience, look_once, w);
+  self->has_looked = 0;
   if (ready != 0)
     return ready;
   ready = wait_blocking(w, deadline);
-  ro_patience_learn(patience, start);
+  ro_patience_learn(&self->patience, start);
   return ready;
+}
+
+int ro_wait_actively(ro_Lock *lock, int (*look)(void *context), void *context) {
+  ro_Thread *self = &lock->program;
+  if (lock->active)
+    return 0;
+  self->has_looked = 1;
+  return ro_patience_try(&self->patience, look, context);
 }
 
 /* Makes sure that the calling thread can be woken, where there are others. Returns 0 or an errno. */
@@ -229,7 +238,7 @@ static int poll_once(ro_Lock *lock, ro_Thread *self, Wait *w, nfds_t count, int6
   int ready, e;
   w->count = self->wake.fd >= 0 ? count + 1 : count;
   ro_wait_begin(lock);
-  ready = count > 0 ? wait_until(&self->patience, w, deadline) : wait_blocking(w, deadline);
+  ready = count > 0 ? wait_until(self, w, deadline) : wait_blocking(w, deadline);
   e = errno;
   if (ready > 0 && w->count > count && w->fds[count].revents != 0) {
     ro_event_clear(&self->wake);

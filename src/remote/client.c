@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "remote/proxy.h"
+#include "sys/life.h"
 
 void ro_client_init(ro_Client *client) {
   memset(client, 0, sizeof *client);
@@ -29,23 +30,32 @@ static int is_sent(const ro_Client *client, const ro_Pending *pending) {
   return client->queued - ro_link_pending(&client->link) >= pending->end;
 }
 
+/* Has the listener, which is gone, read it whole. */
+static int is_taken(const ro_Client *client, const ro_Pending *pending) {
+  return client->queued - ro_link_unread(&client->link) >= pending->end;
+}
+
 static void drop_connection(ro_Client *client) {
   ro_link_close(&client->link);
   ro_buffer_clear(&client->released, 0);
   client->generation = 0;
 }
 
-/* The connection has ended: every request under way is settled. */
+/*
+** The connection has ended: every request under way is settled. Whether the listener lives is not asked
+** before each request: one that is found dead, without having taken it, was dead before.
+*/
 static void lose(ro_Proxy *proxy, ro_Outcome outcome) {
   ro_Client *client = &proxy->client;
   int closed_well = ro_door_closed_well(&proxy->door, client->generation);
   for (ro_Pending *p = client->pending; p != NULL; p = p->next) {
+    int taken = is_taken(client, p);
     if (p->settled)
       continue;
-    if (closed_well)
+    if (closed_well || (!taken && !p->was_alive && outcome == RO_CUT_OFF))
       settle(p, RO_UNHEARD, 0);
     else
-      settle(p, outcome, is_sent(client, p));
+      settle(p, outcome, taken);
   }
   drop_connection(client);
 }
@@ -189,12 +199,12 @@ static int is_connected(ro_Proxy *proxy, ro_DoorState state) {
 
 static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline) {
   for (;;) {
-    ro_DoorState state, after;
+    ro_DoorState state = ro_door_state(&proxy->door), after;
     int error;
+    if (state.phase == RO_DOOR_OPEN && is_connected(proxy, state))
+      return RO_ANSWERED;
     if (!ro_door_is_open(&proxy->door, &state))
       return RO_UNHEARD;
-    if (is_connected(proxy, state))
-      return RO_ANSWERED;
     if (proxy->client.generation != 0)
       lose(proxy, RO_CUT_OFF);
     error = offer(proxy, state.generation);
@@ -236,10 +246,37 @@ static void queue_releases(ro_Client *client, ro_Buffer *frame) {
   ro_buffer_free(&release);
 }
 
+/* For ro_wait_actively. */
+typedef struct Look {
+  ro_Proxy *proxy;
+  ro_Pending *pending;
+  size_t limit;
+} Look;
+
+static int look_once(void *context) {
+  const Look *look = context;
+  pump(look->proxy, look->pending, look->limit);
+  return look->pending->settled;
+}
+
+/* Does the listener live, now that the request has gone out. */
+static void look_for_life(ro_Proxy *proxy, ro_Pending *pending, size_t limit) {
+  if (ro_life_goes_on(proxy->door.life)) {
+    pending->was_alive = 1;
+    return;
+  }
+  pump(proxy, pending, limit);
+  if (!pending->settled)
+    lose(proxy, RO_CUT_OFF);
+}
+
 /* Waits for the answer; returns 0, or -1 with the error that interrupts the wait on the stack. */
 static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline, size_t limit) {
   ro_Client *client = &proxy->client;
-  ro_link_flush(&client->link); /* the answer can't be there before that */
+  Look look = {proxy, pending, limit};
+  ro_link_flush(&client->link);
+  if (!ro_wait_actively(proxy->lock, look_once, &look))
+    look_for_life(proxy, pending, limit);
   while (!pending->settled) {
     struct pollfd fds[3];
     nfds_t count = 2;
@@ -277,7 +314,7 @@ ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, i
   size_t limit = ro_frame_limit(L);
   ro_FrameHead head = {.kind = RO_FRAME_REQUEST, .deadline = deadline};
   int status;
-  pending->may_have_run = pending->settled = 0;
+  pending->may_have_run = pending->settled = pending->was_alive = 0;
   pending->outcome = connect_client(L, proxy, deadline);
   if (pending->outcome != RO_ANSWERED)
     return pending->outcome;

@@ -25,7 +25,8 @@ typedef struct ro_Pending {
   struct ro_Pending *next;
   ro_Thread *thread; /* that waits */
   uint64_t id;
-  uint64_t end; /* how many bytes had been queued on the connection with this request's last */
+  uint64_t end;  /* how many bytes had been queued on the connection with this request's last */
+  int was_alive; /* the listener was, when all that could be sent had been */
   int settled;
   ro_Outcome outcome;
   ro_FrameKind kind;  /* of the answer */

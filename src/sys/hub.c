@@ -99,6 +99,8 @@ static void end_connection(ro_Hub *hub, ro_Connection *c) {
     ro_poller_remove(&hub->poller, c->link.out);
   ro_link_close(&c->link);
   unlink_connection(hub, c);
+  if (hub->latest == c)
+    hub->latest = NULL;
   c->has_ended = 1;
   if (c->is_marked)
     push_ready(hub, c);
@@ -300,6 +302,7 @@ static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
     return 0;
   }
   look_for_frame(hub, c);
+  hub->latest = c;
   return 1;
 }
 
@@ -317,44 +320,61 @@ static int take_ready(ro_Hub *hub, ro_Request *request) {
 
 /* What one look at the descriptors brings; for ro_patience_try. */
 typedef struct Look {
-  ro_Poller *poller;
+  ro_Hub *hub;
   ro_Ready ready[READY_AT_ONCE];
+  int count;
 } Look;
+
+/* Has the client that was served last sent its next request, as one does that works in a loop. */
+static int look_at_latest(ro_Hub *hub) {
+  int found;
+  pthread_mutex_lock(&hub->mutex);
+  if (hub->latest != NULL && hub->latest->reads)
+    receive(hub, hub->latest);
+  found = hub->ready_first != NULL;
+  pthread_mutex_unlock(&hub->mutex);
+  return found;
+}
 
 static int look_once(void *context) {
   Look *l = context;
-  return ro_poller_wait(l->poller, l->ready, READY_AT_ONCE, 0);
+  if (l->hub->since_look < LOOK_EVERY && look_at_latest(l->hub))
+    return 1;
+  l->count = ro_poller_wait(&l->hub->poller, l->ready, READY_AT_ONCE, 0);
+  return l->count;
 }
 
-/* Waits for the descriptors, actively at first; returns how many are ready. */
-static int wait_for_ready(ro_Hub *hub, Look *l, int milliseconds) {
+/* Waits for the descriptors, actively at first. */
+static void wait_for_ready(Look *l, int milliseconds) {
+  ro_Hub *hub = l->hub;
   int64_t start;
-  int count;
-  if (milliseconds == 0)
-    return look_once(l);
-  start = ro_now();
-  count = ro_patience_try(&hub->patience, look_once, l);
-  if (count > 0)
-    return count;
-  count = ro_poller_wait(l->poller, l->ready, READY_AT_ONCE, milliseconds);
-  ro_patience_learn(&hub->patience, start);
-  return count;
+  l->count = 0;
+  if (milliseconds != 0) {
+    start = ro_now();
+    if (ro_patience_try(&hub->patience, look_once, l) != 0)
+      return;
+  }
+  l->count = ro_poller_wait(&hub->poller, l->ready, READY_AT_ONCE, milliseconds);
+  if (milliseconds != 0)
+    ro_patience_learn(&hub->patience, start);
 }
 
 /* Looks at the descriptors until a frame is there, nothing more is going on, or the hub is woken. */
 static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
-  Look l = {.poller = &hub->poller};
-  int count, found;
-  hub->since_look = hub->is_woken = 0;
+  Look l = {.hub = hub};
+  int found, wait;
+  hub->is_woken = 0;
   do {
-    int wait = hub->ready_first == NULL ? milliseconds : 0;
+    wait = hub->ready_first == NULL ? milliseconds : 0;
     free_buried(hub);
     pthread_mutex_unlock(&hub->mutex);
-    count = wait_for_ready(hub, &l, wait);
+    wait_for_ready(&l, wait);
     pthread_mutex_lock(&hub->mutex);
-    attend_all(hub, l.ready, count);
+    if (l.count > 0)
+      hub->since_look = 0;
+    attend_all(hub, l.ready, l.count);
     found = take_ready(hub, request);
-  } while (!found && count > 0 && (milliseconds == 0 || !hub->is_woken));
+  } while (!found && (l.count > 0 || wait != 0) && (milliseconds == 0 || !hub->is_woken));
   return found;
 }
 

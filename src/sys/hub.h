@@ -28,6 +28,7 @@ typedef struct ro_Hub {
   ro_Connection *connections;
   ro_Connection *buried;                   /* have ended and wait to be freed */
   ro_Connection *ready_first, *ready_last; /* that have a whole frame */
+  ro_Connection *latest;                   /* whose request was taken last, or NULL */
   uint64_t last_number;
   int clients;
   ro_Patience patience; /* of the thread that waits for frames */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "sys/descriptor.h"
@@ -67,6 +68,13 @@ int ro_link_is_open(const ro_Link *link) {
 
 size_t ro_link_pending(const ro_Link *link) {
   return link->outgoing.size - link->sent;
+}
+
+size_t ro_link_unread(const ro_Link *link) {
+  int in_pipe = 0;
+  if (ioctl(link->guard, FIONREAD, &in_pipe) != 0 || in_pipe < 0)
+    in_pipe = 0;
+  return ro_link_pending(link) + (size_t)in_pipe;
 }
 
 ro_LinkStatus ro_link_queue(ro_Link *link, ro_Buffer *frame) {

@@ -57,6 +57,9 @@ ro_LinkStatus ro_link_queue(ro_Link *link, ro_Buffer *frame);
 /* Bytes queued and not yet written. */
 size_t ro_link_pending(const ro_Link *link);
 
+/* Bytes queued that the peer has not read, as far as the system tells: those in the pipe, too. */
+size_t ro_link_unread(const ro_Link *link);
+
 /* Writes what goes without blocking. OK: all is written; AGAIN: the pipe is full; CLOSED. */
 ro_LinkStatus ro_link_flush(ro_Link *link);
 
