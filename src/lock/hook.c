@@ -22,9 +22,15 @@ static lua_State *to_arm(const ro_Lock *lock) {
   return lua_status(L) == LUA_OK && lua_getstack(L, 0, &ar) ? L : lock->main;
 }
 
+/* Is there a reason to arm L. */
+static int is_due(const ro_Lock *lock, lua_State *L) {
+  return atomic_load_explicit(&lock->interrupt, memory_order_relaxed) ||
+         (atomic_load_explicit(&lock->attentive, memory_order_relaxed) && lua_gethookmask(L) == 0);
+}
+
 int ro_hook_arm(ro_Lock *lock, int instructions) {
   lua_State *L = to_arm(lock);
-  if (L == NULL || !atomic_load_explicit(&lock->interrupt, memory_order_relaxed))
+  if (L == NULL || !is_due(lock, L))
     return 0;
   if (lua_gethook(L) == on_hook) {
     if (lua_gethookmask(L) & LUA_MASKCOUNT)
@@ -223,11 +229,33 @@ int ro_hook_closing(ro_Lock *lock) {
   return 1;
 }
 
+void ro_hook_attend(ro_Lock *lock) {
+  if (lock->attention.moment < RO_PATIENCE_LEAST)
+    return;
+  lock->attentive_until = ro_now() + lock->attention.moment;
+  atomic_store(&lock->attentive, 1);
+  ro_hook_follow(lock, RO_ATTENTIVE_TURN);
+}
+
+/*
+** Has the attentive program looked in vain, and may look again. Its hook stays where it is then: the fewer hooks
+** are set, the fewer signal handlers that set one of their own can come in the middle of that.
+*/
+static int stays_attentive(const ro_Lock *lock, const lua_State *L) {
+  return atomic_load(&lock->attentive) && lock->armed == L && !atomic_load(&lock->interrupt) &&
+         ro_now() < lock->attentive_until;
+}
+
 /* The hook: the place between two VM instructions where another thread may have the lock. */
 static void on_hook(lua_State *L, lua_Debug *ar) {
   ro_Lock *lock = ro_lock_of(L);
-  ro_UserHook user = take_off(lock, L);
-  int wanted = user.hook != NULL && user_wants(lock, L, &user, ar->event);
+  ro_UserHook user;
+  int wanted;
+  if (stays_attentive(lock, L))
+    return;
+  user = take_off(lock, L);
+  wanted = user.hook != NULL && user_wants(lock, L, &user, ar->event);
+  atomic_store(&lock->attentive, 0); /* first, as a waiter may count on one more look */
   if (lock->active && atomic_load(&lock->interrupt))
     ro_turn_yield(lock);
   if (ro_hook_closing(lock))

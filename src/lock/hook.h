@@ -9,7 +9,7 @@
 #include "lock/state.h"
 
 /*
-** Arms the running coroutine, if an interruption is wanted, so that it is interrupted after
+** Arms the running coroutine, if an interruption is wanted or the program attentive, so that it is interrupted after
 ** `instructions` of the VM (at the next one if the user has a hook of their own). For the signal
 ** handler, and for the holder while no handler can interfere. Returns whether the hook is set.
 */
@@ -28,9 +28,18 @@ void ro_hook_follow(ro_Lock *lock, int instructions);
 static inline void ro_hook_run(ro_Lock *lock, lua_State *L) {
   lock->running = L;
   atomic_signal_fence(memory_order_seq_cst);
-  if (__builtin_expect(atomic_load_explicit(&lock->interrupt, memory_order_relaxed), 0))
+  if (__builtin_expect(atomic_load_explicit(&lock->interrupt, memory_order_relaxed) |
+                           atomic_load_explicit(&lock->attentive, memory_order_relaxed),
+                       0))
     ro_hook_follow(lock, 1);
 }
+
+/*
+** For the program, which has been interrupted and runs on: where interruptions have come fast of late it
+** stays attentive for a moment. A hook looks again and again whether the next one is wanted,
+** which saves the signal. Not where the user has a hook of their own.
+*/
+void ro_hook_attend(ro_Lock *lock);
 
 #define RO_CLOSING "the Lua state is closing"
 

@@ -62,6 +62,7 @@ static void in_child(ro_ForkNode *node) {
   lock->holder = lock->first = lock->last = NULL;
   atomic_store(&lock->waiting, 0);
   atomic_store(&lock->interrupt, 0);
+  atomic_store(&lock->attentive, 0);
   atomic_store(&lock->closing, 0);
   ro_wait_forget(&lock->program);
   lock->program.granted = lock->program.raised = lock->program.woken = 0;
@@ -312,7 +313,7 @@ void ro_lock_close(ro_Lock *lock) {
     return;
   pthread_mutex_lock(&lock->mutex);
   for (ro_Thread *t = lock->threads; t != NULL; t = t->next) {
-    pthread_cond_signal(&t->turn);
+    ro_turn_signal(t);
     ro_wait_wake(t);
   }
   pthread_mutex_unlock(&lock->mutex);

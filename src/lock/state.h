@@ -38,6 +38,13 @@
 /* How many it runs before it is told that the state is closing. */
 #define RO_CLOSING_TURN 100000
 
+/*
+** How many VM instructions the program runs between two looks while it is attentive, and how long, in
+** nanoseconds, a waiter gives it for a look before it sends the signal after all.
+*/
+#define RO_ATTENTIVE_TURN 100
+#define RO_ATTENTIVE_PAUSE RO_PATIENCE_MOST
+
 /* The longest pause between two signals to a holder that has not answered the last. */
 #define RO_PAUSE_MOST (INT64_C(100) * RO_SECOND / 1000)
 
@@ -49,6 +56,8 @@ struct ro_Thread {
   ro_Thread *mine;            /* further ones of the same native thread, of other locks */
   ro_Thread *behind;          /* the next in the queue of those who wait (mutex) */
   pthread_cond_t turn;        /* with the mutex: granted, or look again when to interrupt */
+  ro_Patience turn_patience;  /* of its waits for `turn` */
+  atomic_int news;            /* `turn` was signalled since the thread began to wait for it */
   int granted;                /* the lock was handed to this thread (mutex) */
   int orphan;                 /* left behind by a fork: its native thread may not enter */
   int entering;               /* waits in ro_lock_enter, so that closing refuses it (mutex) */
@@ -99,13 +108,16 @@ struct ro_Lock {
   /* shared with the signal handler on the holder's native thread */
   ro_Slot *slot;               /* tells the handler whether its thread holds this lock */
   atomic_int interrupt;        /* a waiter wants the holder to be interrupted now */
+  atomic_int attentive;        /* the program, which is the holder, looks for that by itself */
   lua_State *volatile running; /* the coroutine that the holder runs, as far as is known */
   lua_State *volatile armed;   /* the coroutine that has our hook, or NULL */
   volatile int armed_count;    /* the count it was armed with */
   volatile unsigned times_armed;
   volatile ro_UserHook user; /* of `armed` */
-  ro_UserHook inherited;     /* the last one that was put back, for coroutines that inherited ours */
-  lua_State *tally_of;       /* for count hooks, see hook.c; never followed, only compared */
+  ro_Patience attention;     /* how long the program stays attentive after it was interrupted */
+  int64_t attentive_until;
+  ro_UserHook inherited; /* the last one that was put back, for coroutines that inherited ours */
+  lua_State *tally_of;   /* for count hooks, see hook.c; never followed, only compared */
   int64_t tally_since, tally;
 };
 
@@ -114,6 +126,9 @@ ro_Thread *ro_thread_self(ro_Lock *lock);
 
 /* Makes `turn` of a thread, on the monotonic clock. Returns 0 or an errno. */
 int ro_turn_init(pthread_cond_t *turn);
+
+/* Tells a thread that waits for its turn to look again. With the mutex held. */
+void ro_turn_signal(ro_Thread *thread);
 
 /* ---- turn.c: who has the lock ---- */
 

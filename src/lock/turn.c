@@ -21,6 +21,11 @@ int ro_turn_init(pthread_cond_t *turn) {
   return e;
 }
 
+void ro_turn_signal(ro_Thread *thread) {
+  atomic_store(&thread->news, 1);
+  pthread_cond_signal(&thread->turn);
+}
+
 /* Puts `self` into the queue just behind `ahead`, or first if that is NULL. */
 static void link_waiter(ro_Lock *lock, ro_Thread *ahead, ro_Thread *self) {
   ro_Thread **link = ahead != NULL ? &ahead->behind : &lock->first;
@@ -120,13 +125,13 @@ static void grant(ro_Lock *lock, ro_Thread *next) {
   lock->holder = next;
   lock->turns++;
   next->granted = 1;
-  pthread_cond_signal(&next->turn);
+  ro_turn_signal(next);
   if (next != &lock->program)
     return;
   lock->since = ro_now();
   for (ro_Thread *t = lock->first; t != NULL; t = t->behind)
     if (program_due(lock, t) <= lock->since) {
-      pthread_cond_signal(&t->turn);
+      ro_turn_signal(t);
       return;
     }
 }
@@ -138,18 +143,42 @@ static int64_t interrupt_time(const ro_Lock *lock, const ro_Thread *self) {
   return self->preempt ? ro_now() + RO_SLICE : RO_NEVER;
 }
 
-static void interrupt_holder(ro_Lock *lock) {
+/* Asks the holder for an interruption. Returns whether it is attentive; else only a signal tells it. */
+static int ask_holder(ro_Lock *lock) {
   atomic_store(&lock->interrupt, 1);
+  return atomic_load(&lock->attentive);
+}
+
+static void signal_holder(ro_Lock *lock) {
   ro_signal_send(atomic_load(&lock->signal), &lock->holder->target); /* tried again later if it fails */
 }
 
-static void wait_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
+static void block_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
   if (deadline == RO_NEVER)
     pthread_cond_wait(&self->turn, &lock->mutex);
   else {
     struct timespec t = {(time_t)(deadline / RO_SECOND), (long)(deadline % RO_SECOND)};
     pthread_cond_timedwait(&self->turn, &lock->mutex, &t);
   }
+}
+
+/* For ro_patience_try. */
+static int look_for_news(void *context) {
+  const ro_Thread *self = context;
+  return atomic_load(&self->news);
+}
+
+/* Waits for news, actively at first: a turn is often short. With the mutex held, but for the wait itself. */
+static void wait_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
+  int64_t start = ro_now();
+  atomic_store(&self->news, 0);
+  pthread_mutex_unlock(&lock->mutex);
+  ro_patience_try(&self->turn_patience, look_for_news, self);
+  pthread_mutex_lock(&lock->mutex);
+  if (atomic_load(&self->news))
+    return;
+  block_until(lock, self, deadline);
+  ro_patience_learn(&self->turn_patience, start);
 }
 
 /*
@@ -159,6 +188,7 @@ static void wait_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
 static int wait_turn(ro_Lock *lock, ro_Thread *self) {
   int64_t due = interrupt_time(lock, self), pause = RO_SLICE;
   unsigned turns = lock->turns;
+  int asked = 0;
   while (!self->granted) {
     if (self->entering && atomic_load(&lock->closing)) {
       leave_queue(lock, self);
@@ -168,11 +198,17 @@ static int wait_turn(ro_Lock *lock, ro_Thread *self) {
       turns = lock->turns;
       due = interrupt_time(lock, self);
       pause = RO_SLICE;
+      asked = 0;
     }
     if (due != RO_NEVER && (due == 0 || ro_now() >= due)) {
-      interrupt_holder(lock);
-      due = ro_now() + pause;
-      pause = pause * 2 > RO_PAUSE_MOST ? RO_PAUSE_MOST : pause * 2;
+      if (ask_holder(lock) && !asked) {
+        due = ro_now() + RO_ATTENTIVE_PAUSE;
+      } else {
+        signal_holder(lock);
+        due = ro_now() + pause;
+        pause = pause * 2 > RO_PAUSE_MOST ? RO_PAUSE_MOST : pause * 2;
+      }
+      asked = 1;
     }
     wait_until(lock, self, due);
   }
@@ -193,6 +229,7 @@ static void resume_running(ro_Lock *lock, ro_Thread *self) {
 /* Keeps where Lua stands, and the signal handler away. */
 static void suspend_running(ro_Lock *lock, ro_Thread *self) {
   ro_slot_release(lock->slot);
+  atomic_store(&lock->attentive, 0);
   ro_hook_disarm(lock);
   self->running = lock->running;
   lock->running = NULL;
@@ -247,6 +284,8 @@ void ro_turn_yield(ro_Lock *lock) {
   pthread_mutex_lock(&lock->mutex);
   atomic_store(&lock->interrupt, 0);
   now = ro_now();
+  if (self == &lock->program)
+    ro_patience_learn(&lock->attention, lock->since);
   count_time(lock, now);
   next = next_to_interrupt(lock, now);
   if (next != NULL) {
@@ -259,4 +298,6 @@ void ro_turn_yield(ro_Lock *lock) {
   }
   pthread_mutex_unlock(&lock->mutex);
   resume_running(lock, self);
+  if (self == &lock->program)
+    ro_hook_attend(lock);
 }
