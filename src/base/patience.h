@@ -17,6 +17,8 @@
 #define RO_PATIENCE_MOST (INT64_C(50) * 1000)  /* nanoseconds of active waiting */
 #define RO_PATIENCE_LEAST (INT64_C(2) * 1000)  /* less is nothing */
 #define RO_PATIENCE_PAYS (INT64_C(200) * 1000) /* a blocking wait that was shorter would have paid */
+#define RO_PATIENCE_ALONE INT64_C(1000)        /* nobody took a processor that was back before that */
+#define RO_PATIENCE_LOOKS 4                    /* at once then */
 #define RO_PATIENCE_LOST (INT64_C(500) * 1000) /* a look that took longer has lost the processor */
 #define RO_PATIENCE_PAUSE (RO_SECOND / 10)     /* without active waits after that; doubles each time */
 #define RO_PATIENCE_LONGEST_PAUSE (100 * RO_SECOND)
@@ -38,23 +40,25 @@ static inline void ro_patience_lose(ro_Patience *p, int64_t now) {
 
 /*
 ** Calls look(context) again and again until it returns other than 0 or the moment is over; returns
-** what it returned last. What is waited for takes others some work, so they may have the processor first.
+** what it returned last. What is waited for takes others some work, so they may have the processor first; where
+** nobody wants it, to look is better than to offer it all the time.
 */
 static inline int ro_patience_try(ro_Patience *p, int (*look)(void *context), void *context) {
-  int64_t last, now, end;
-  int found;
+  int64_t before, after, end;
+  int found = 0;
   if (p->moment < RO_PATIENCE_LEAST)
     return 0;
-  now = ro_now();
-  end = now + p->moment;
-  do {
-    last = now;
+  after = ro_now();
+  end = after + p->moment;
+  while (found == 0 && after < end) {
+    before = ro_now();
     sched_yield();
-    found = look(context);
-    now = ro_now();
-    if (now - last > RO_PATIENCE_LOST)
-      ro_patience_lose(p, now);
-  } while (found == 0 && now < end);
+    after = ro_now();
+    if (after - before > RO_PATIENCE_LOST)
+      ro_patience_lose(p, after);
+    for (int i = after - before < RO_PATIENCE_ALONE ? RO_PATIENCE_LOOKS : 1; i > 0 && found == 0; i--)
+      found = look(context);
+  }
   return found;
 }
 

@@ -33,11 +33,13 @@ int ro_hook_arm(ro_Lock *lock, int instructions) {
   if (L == NULL || !is_due(lock, L))
     return 0;
   if (lua_gethook(L) == on_hook) {
-    if (lua_gethookmask(L) & LUA_MASKCOUNT)
+    int will_fire = lua_gethookmask(L) & LUA_MASKCOUNT;
+    if (will_fire && (lock->armed != L || !atomic_load_explicit(&lock->attentive, memory_order_relaxed)))
       return 1; /* waiting to fire, or inherited: will fire as well */
     if (lock->armed != L)
       return 0;
-    ro_hook_disarm(lock); /* armed in the middle of a lua_sethook that has taken our mask away */
+    ro_hook_disarm(
+        lock); /* may fire too late; or armed in the middle of a lua_sethook that took our mask away */
   }
   if (lock->armed != NULL && lock->armed != L)
     ro_hook_disarm(lock);
@@ -230,7 +232,7 @@ int ro_hook_closing(ro_Lock *lock) {
 }
 
 void ro_hook_attend(ro_Lock *lock) {
-  if (lock->attention.moment < RO_PATIENCE_LEAST)
+  if (lock->attention.moment < RO_PATIENCE_LEAST || atomic_load(&lock->interrupt))
     return;
   lock->attentive_until = ro_now() + lock->attention.moment;
   atomic_store(&lock->attentive, 1);

@@ -4,16 +4,27 @@
 
 static const char magic[4] = {'R', 'O', 'B', '1'};
 
+/* Little-endian; in shapes that compilers know. */
+static void put_u32(char *to, uint32_t value) {
+  unsigned char *p = (unsigned char *)to;
+  p[0] = (unsigned char)value;
+  p[1] = (unsigned char)(value >> 8);
+  p[2] = (unsigned char)(value >> 16);
+  p[3] = (unsigned char)(value >> 24);
+}
+
 static void put_u64(char *to, uint64_t value) {
-  for (int i = 0; i < 8; i++)
-    to[i] = (char)(unsigned char)(value >> (8 * i));
+  put_u32(to, (uint32_t)value);
+  put_u32(to + 4, (uint32_t)(value >> 32));
+}
+
+static uint32_t get_u32(const char *from) {
+  const unsigned char *p = (const unsigned char *)from;
+  return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 static uint64_t get_u64(const char *from) {
-  uint64_t value = 0;
-  for (int i = 0; i < 8; i++)
-    value |= (uint64_t)(unsigned char)from[i] << (8 * i);
-  return value;
+  return get_u32(from) | (uint64_t)get_u32(from + 4) << 32;
 }
 
 size_t ro_frame_begin(ro_Buffer *b) {
