@@ -7,6 +7,7 @@
 --   child:result() -> what the function returned; raises its error, or how the process ended
 --
 -- Receiving waits inside the library, so whoever listens in that process goes on serving.
+local dirent = require "posix.dirent"
 local errno = require "posix.errno"
 local private_pipe = require "spec.support.pipe"
 local remoteobj = require "remoteobj"
@@ -204,6 +205,27 @@ function processes.wait_asleep(pid)
     times = state == "S" and times + 1 or 0
     return times >= 3
   end, "the process to sleep")
+end
+
+-- Are all threads of the process stopped.
+local function is_stopped(pid)
+  for task in dirent.files("/proc/" .. pid .. "/task") do
+    local file = task:match "^%d+$" and io.open(("/proc/%d/task/%s/stat"):format(pid, task))
+    if file then
+      local state = file:read "a":match "^.*%) (%a)"
+      file:close()
+      if state ~= "T" then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+--- Stops a process; when it returns, none of its threads runs any more.
+function processes.suspend(pid)
+  signal.kill(pid, signal.SIGSTOP)
+  wait.until_true(function() return is_stopped(pid) end, "the process to stop")
 end
 
 local function kill_all()

@@ -5,51 +5,48 @@
 #include "base/registry.h"
 
 #define METATABLE "remoteobj.buffer"
-#define KEPT 4                           /* buffers */
-#define KEPT_MEMORY (size_t)(256 * 1024) /* bytes of each */
+#define KEPT_MEMORY (size_t)(256 * 1024) /* bytes */
 
-static const char pool_key = 0;
+static const char kept_key = 0;
 
-static int buffer_gc(lua_State *L) {
-  ro_buffer_free(lua_touserdata(L, 1));
+typedef struct Scratch {
+  ro_Buffer buffer; /* first, so that it stands for the whole */
+  int busy;         /* in use; or an error passed by, and the collector may have it */
+} Scratch;
+
+static int scratch_gc(lua_State *L) {
+  Scratch *s = lua_touserdata(L, 1);
+  ro_buffer_free(&s->buffer);
   return 0;
 }
 
-static ro_Buffer *new_buffer(lua_State *L) {
-  static const luaL_Reg metamethods[] = {{"__gc", buffer_gc}, {NULL, NULL}};
-  ro_Buffer *b = lua_newuserdatauv(L, sizeof *b, 0);
-  ro_buffer_init(b);
+/* Pushes a new scratch and makes it the one that is kept. [-0, +1, m] */
+static Scratch *new_scratch(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", scratch_gc}, {NULL, NULL}};
+  Scratch *s = lua_newuserdatauv(L, sizeof *s, 0);
+  ro_buffer_init(&s->buffer);
   ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
-  return b;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
+  return s;
 }
 
-/* A buffer in use is not in the pool: an error that passes by leaves it to the collector. */
 ro_Buffer *ro_scratch_open(lua_State *L) {
-  lua_Integer count;
+  Scratch *s;
   luaL_checkstack(L, 4, NULL);
-  ro_push_kept_table(L, &pool_key, NULL);
-  count = (lua_Integer)lua_rawlen(L, -1);
-  if (count == 0) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
+  s = lua_touserdata(L, -1);
+  if (s == NULL || s->busy) {
     lua_pop(L, 1);
-    return new_buffer(L);
+    s = new_scratch(L);
   }
-  lua_rawgeti(L, -1, count);
-  lua_pushnil(L);
-  lua_rawseti(L, -3, count);
-  lua_remove(L, -2);
-  return lua_touserdata(L, -1);
+  s->busy = 1;
+  return &s->buffer;
 }
 
-void ro_scratch_close(lua_State *L, int index) {
-  lua_Integer count;
-  index = lua_absindex(L, index);
-  ro_push_kept_table(L, &pool_key, NULL);
-  count = (lua_Integer)lua_rawlen(L, -1);
-  if (count < KEPT) {
-    ro_buffer_clear(lua_touserdata(L, index), KEPT_MEMORY);
-    lua_pushvalue(L, index);
-    lua_rawseti(L, -2, count + 1);
-  }
-  lua_pop(L, 1);
+void ro_scratch_close(ro_Buffer *buffer) {
+  Scratch *s = (Scratch *)buffer;
+  ro_buffer_clear(&s->buffer, KEPT_MEMORY);
+  s->busy = 0;
 }

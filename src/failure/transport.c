@@ -30,7 +30,7 @@ static void push_value_bytes(lua_State *L, const ro_EncodeRules *rules) {
   ro_encode(e, ERROR, 0);
   ro_encoder_finish(e);
   lua_pushlstring(L, bytes->data, bytes->size);
-  ro_scratch_close(L, scratch);
+  ro_scratch_close(bytes);
   lua_replace(L, scratch);
   lua_settop(L, scratch);
 }

@@ -8,9 +8,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
 #include "remote/proxy.h"
-#include "sys/life.h"
 
 void ro_client_init(ro_Client *client) {
   memset(client, 0, sizeof *client);
@@ -130,7 +128,7 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
     return;
   }
   pending->kind = head->kind;
-  if (ro_link_take(link, head, pending->payload, &pending->offset) != RO_LINK_OK) {
+  if (ro_link_take(link, head, pending->frame, &pending->offset) != RO_LINK_OK) {
     damaged(proxy, "not enough memory for an answer");
     return;
   }
@@ -150,14 +148,14 @@ static void dispatch_all(ro_Proxy *proxy, size_t limit) {
 }
 
 /* Moves bytes both ways as far as goes without blocking, until `pending` is settled. */
-static void pump(ro_Proxy *proxy, const ro_Pending *pending, size_t limit) {
+static void pump(ro_Proxy *proxy, const ro_Pending *pending) {
   ro_Link *link = &proxy->client.link;
   ro_LinkStatus status = RO_LINK_OK;
   while (!pending->settled && status == RO_LINK_OK) {
     ro_link_flush(link);
     status = ro_link_receive(link);
     if (status == RO_LINK_OK)
-      dispatch_all(proxy, limit);
+      dispatch_all(proxy, pending->limit);
   }
   if (status == RO_LINK_CLOSED)
     lose(proxy, RO_CUT_OFF);
@@ -249,34 +247,33 @@ static void queue_releases(ro_Client *client, ro_Buffer *frame) {
 /* For ro_wait_actively. */
 typedef struct Look {
   ro_Proxy *proxy;
-  ro_Pending *pending;
-  size_t limit;
+  const ro_Pending *pending;
 } Look;
 
 static int look_once(void *context) {
   const Look *look = context;
-  pump(look->proxy, look->pending, look->limit);
+  pump(look->proxy, look->pending);
   return look->pending->settled;
 }
 
 /* Does the listener live, now that the request has gone out. */
-static void look_for_life(ro_Proxy *proxy, ro_Pending *pending, size_t limit) {
-  if (ro_life_goes_on(proxy->door.life)) {
+static void look_for_life(ro_Proxy *proxy, ro_Pending *pending) {
+  if (ro_door_lives(&proxy->door, proxy->client.generation)) {
     pending->was_alive = 1;
     return;
   }
-  pump(proxy, pending, limit);
+  pump(proxy, pending);
   if (!pending->settled)
     lose(proxy, RO_CUT_OFF);
 }
 
 /* Waits for the answer; returns 0, or -1 with the error that interrupts the wait on the stack. */
-static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline, size_t limit) {
+static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline) {
   ro_Client *client = &proxy->client;
-  Look look = {proxy, pending, limit};
+  Look look = {proxy, pending};
   ro_link_flush(&client->link);
   if (!ro_wait_actively(proxy->lock, look_once, &look))
-    look_for_life(proxy, pending, limit);
+    look_for_life(proxy, pending);
   while (!pending->settled) {
     struct pollfd fds[3];
     nfds_t count = 2;
@@ -291,7 +288,7 @@ static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t dea
       return -1;
     over = fds[1].revents != 0 || (n == 0 && !ro_door_lives(&proxy->door, client->generation));
     if (!pending->settled)
-      pump(proxy, pending, limit);
+      pump(proxy, pending);
     if (!pending->settled && over)
       lose(proxy, RO_CUT_OFF); /* the process has died, and what it had answered has been read */
     if (!pending->settled && n == 0 && deadline != RO_NEVER && ro_now() >= deadline)
@@ -308,10 +305,9 @@ static void unlink_pending(ro_Client *client, const ro_Pending *pending) {
     *at = pending->next;
 }
 
-ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, int64_t deadline,
-                              ro_Pending *pending) {
+ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline) {
   ro_Client *client = &proxy->client;
-  size_t limit = ro_frame_limit(L);
+  ro_Buffer *frame = pending->frame;
   ro_FrameHead head = {.kind = RO_FRAME_REQUEST, .deadline = deadline};
   int status;
   pending->may_have_run = pending->settled = pending->was_alive = 0;
@@ -330,7 +326,7 @@ ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, i
   pending->thread = ro_lock_holder(proxy->lock);
   pending->next = client->pending;
   client->pending = pending;
-  status = await(L, proxy, pending, deadline, limit);
+  status = await(L, proxy, pending, deadline);
   unlink_pending(client, pending);
   if (status < 0)
     lua_error(L);

@@ -29,9 +29,10 @@ typedef struct ro_Pending {
   int was_alive; /* the listener was, when all that could be sent had been */
   int settled;
   ro_Outcome outcome;
-  ro_FrameKind kind;  /* of the answer */
-  ro_Buffer *payload; /* receives the answer's payload, from `offset` on */
+  ro_FrameKind kind; /* of the answer */
+  ro_Buffer *frame;  /* of the request; receives the payload of the answer, from `offset` on */
   size_t offset;
+  size_t limit; /* of a payload, bytes */
   int may_have_run;
 } ro_Pending;
 
@@ -56,13 +57,12 @@ void ro_client_close(struct ro_Proxy *proxy);
 void ro_client_forget(ro_Client *client);
 
 /*
-** Sends the request whose payload has been appended to `frame` behind ro_frame_begin, and
-** waits for its answer until `deadline`. Fills `pending` but for `payload`, which the caller
+** Sends the request whose payload has been appended to `pending->frame` behind ro_frame_begin, and
+** waits for its answer until `deadline`. Fills `pending` but for `frame` and `limit`, which the caller
 ** sets. Raises only what interrupts a wait, and errors of the system that keep a connection
 ** from being made; nothing is under way then. [-0, +0, v]
 */
-ro_Outcome ro_client_exchange(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, int64_t deadline,
-                              ro_Pending *pending);
+ro_Outcome ro_client_exchange(lua_State *L, struct ro_Proxy *proxy, ro_Pending *pending, int64_t deadline);
 
 /* Notes that the handle is not needed any more; told to the listener with the next request. Does no I/O. */
 void ro_client_release(struct ro_Proxy *proxy, uint64_t generation, uint64_t handle);

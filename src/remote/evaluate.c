@@ -70,7 +70,8 @@ static int raise_outcome(lua_State *L, int view, ro_Operation operation, int cou
 
 /* ---- by the wire ---- */
 
-static void encode_request(lua_State *L, int view, ro_Operation operation, int count, ro_Buffer *frame) {
+/* Returns how many bytes a payload may have. [-0, +0, e] */
+static size_t encode_request(lua_State *L, int view, ro_Operation operation, int count, ro_Buffer *frame) {
   ro_EncodeRules rules;
   ro_Encoder *e;
   int first = lua_gettop(L) - count; /* the frame lies on top */
@@ -80,14 +81,15 @@ static void encode_request(lua_State *L, int view, ro_Operation operation, int c
   ro_chain_encode(e, &rules, view, operation, first, count);
   ro_encoder_finish(e);
   lua_pop(L, 1);
+  return rules.limit;
 }
 
 /* Pushes what the answer brings; returns how many values. [-0, +n, e] */
 static int read_answer(lua_State *L, const ro_Proxy *proxy, const ro_Pending *answer) {
   ro_Reader reader = {proxy, 0};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
-  const char *data = answer->payload->data + answer->offset;
-  size_t size = answer->payload->size - answer->offset;
+  const char *data = answer->frame->data + answer->offset;
+  size_t size = answer->frame->size - answer->offset;
   ro_Decoder *d;
   int count = 0;
   if (answer->kind == RO_FRAME_FAILURE) {
@@ -112,16 +114,13 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
   int base = lua_gettop(L) - count;
   ro_Pending pending;
   ro_Outcome outcome;
-  ro_Buffer *frame;
   int results;
   luaL_checkstack(L, 12, NULL);
-  frame = ro_scratch_open(L);
-  encode_request(L, view, operation, count, frame);
-  pending.payload = ro_scratch_open(L);
-  outcome = ro_client_exchange(L, v->proxy, frame, deadline, &pending);
-  ro_scratch_close(L, -2);
+  pending.frame = ro_scratch_open(L);
+  pending.limit = encode_request(L, view, operation, count, pending.frame);
+  outcome = ro_client_exchange(L, v->proxy, &pending, deadline);
   if (outcome != RO_ANSWERED) {
-    ro_scratch_close(L, -1);
+    ro_scratch_close(pending.frame);
     lua_settop(L, base + count);
     if (!default_applies(v, operation, outcome))
       return raise_outcome(L, view, operation, count, &pending);
@@ -129,7 +128,7 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
     return give_default(L, view);
   }
   results = read_answer(L, v->proxy, &pending);
-  ro_scratch_close(L, -results - 1);
+  ro_scratch_close(pending.frame);
   lua_rotate(L, base + 1, results);
   lua_settop(L, base + results);
   return results;

@@ -58,6 +58,9 @@ static void release_handles(lua_State *L, ro_Service *s) {
 
 /* ---- operations ---- */
 
+/* Where a request that is served finds the object that it is for. */
+#define OBJECT 2
+
 /* What an operation that iterates was given, for the encoding of its answer. */
 typedef struct Iteration {
   ro_Operation operation; /* RO_OP_ROOT: none */
@@ -68,13 +71,13 @@ typedef struct Iteration {
 ** Runs the operations on the object; leaves the results on top and returns how many: the value
 ** itself before an operation that iterates. [-0, +n, e]
 */
-static int run_operations(lua_State *L, ro_Decoder *d, const ro_Service *s, Iteration *iteration) {
+static int run_operations(lua_State *L, ro_Decoder *d, Iteration *iteration) {
   lua_Integer length = ro_chain_length(d);
   int results = 1;
   ro_Machine machine;
-  ro_push_object(L, s->proxy);
+  lua_pushvalue(L, OBJECT);
   ro_machine_begin(&machine, L);
-  lua_pushvalue(L, machine.value);
+  lua_pushvalue(L, OBJECT);
   for (lua_Integer i = 0; i < length; i++) {
     int count;
     ro_Operation operation;
@@ -91,14 +94,12 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Service *s, Iter
   return results;
 }
 
-/* Rules for what goes back to the client: the object itself goes as such. [-0, +0, m] */
-static void answer_rules(lua_State *L, const ro_Service *s, ro_EncodeRules *rules, const char *label) {
+/* Rules for what goes back to the client: the object, which is at `object`, goes as such. [-0, +0, e] */
+static void answer_rules(lua_State *L, int object, ro_EncodeRules *rules, const char *label) {
   ro_chain_rules(L, rules);
   rules->label = label;
-  ro_push_object(L, s->proxy);
-  if (lua_istable(L, -1) || lua_isuserdata(L, -1) || lua_isfunction(L, -1) || lua_isthread(L, -1))
-    rules->object = lua_topointer(L, -1);
-  lua_pop(L, 1);
+  if (lua_type(L, object) >= LUA_TTABLE || lua_islightuserdata(L, object)) /* what has an identity */
+    rules->object = lua_topointer(L, object);
 }
 
 /* Encodes the `count` values on top as results. [-0, +0, e] */
@@ -107,7 +108,7 @@ static void encode_results(lua_State *L, ro_Service *s, const Iteration *iterati
   ro_EncodeRules rules;
   ro_Encoder *e;
   luaL_checkstack(L, 12, "too many results");
-  answer_rules(L, s, &rules, "result");
+  answer_rules(L, OBJECT, &rules, "result");
   if (iteration->operation != RO_OP_ROOT) {
     push_handles(L, s);
     e = ro_encoder_open(L, s->answer, &rules);
@@ -121,12 +122,25 @@ static void encode_results(lua_State *L, ro_Service *s, const Iteration *iterati
   ro_encoder_finish(e);
 }
 
-static int serve_protected(lua_State *L) {
-  ro_Service *s = lua_touserdata(L, 1);
+/* Runs the operations of a request and encodes what comes of it. [-0, +n, e] */
+static void serve_request(lua_State *L, ro_Service *s) {
   ro_Request *r = s->request;
   ro_Reader reader = {s->proxy, 1};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   Iteration iteration = {RO_OP_ROOT, 0};
+  ro_Decoder *d;
+  int results;
+  ro_push_object(L, s->proxy);
+  d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
+  results = run_operations(L, d, &iteration);
+  ro_decoder_close(d);
+  ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
+  encode_results(L, s, &iteration, results);
+}
+
+static int serve_protected(lua_State *L) {
+  ro_Service *s = lua_touserdata(L, 1);
+  const ro_Request *r = s->request;
   if (s->prepare != NULL)
     s->prepare(L, s->context);
   if (r->ended) {
@@ -134,11 +148,7 @@ static int serve_protected(lua_State *L) {
   } else if (r->head.kind == RO_FRAME_RELEASE) {
     release_handles(L, s);
   } else {
-    ro_Decoder *d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
-    int results = run_operations(L, d, s, &iteration);
-    ro_decoder_close(d);
-    ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
-    encode_results(L, s, &iteration, results);
+    serve_request(L, s);
   }
   return 0;
 }
@@ -147,7 +157,9 @@ static int serve_protected(lua_State *L) {
 static int encode_failure(lua_State *L) {
   ro_Service *s = lua_touserdata(L, 1);
   ro_EncodeRules rules;
-  answer_rules(L, s, &rules, "error");
+  ro_push_object(L, s->proxy);
+  answer_rules(L, -1, &rules, "error");
+  lua_pop(L, 1);
   ro_failure_encode(L, 2, s->answer, &rules);
   return 0;
 }
