@@ -277,13 +277,13 @@ static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t dea
   while (!pending->settled) {
     struct pollfd fds[3];
     nfds_t count = 2;
-    int64_t look;
+    int64_t until;
     int n, over;
     fds[0] = (struct pollfd){.fd = client->link.in, .events = POLLIN};
-    look = ro_door_watch(&proxy->door, &fds[1], deadline);
+    until = ro_door_watch(&proxy->door, &fds[1], deadline);
     if (ro_link_pending(&client->link) > 0)
       fds[count++] = (struct pollfd){.fd = client->link.out, .events = POLLOUT};
-    n = ro_wait_poll_try(L, fds, count, look);
+    n = ro_wait_poll_try(L, fds, count, until);
     if (n < 0)
       return -1;
     over = fds[1].revents != 0 || (n == 0 && !ro_door_lives(&proxy->door, client->generation));
