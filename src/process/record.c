@@ -84,11 +84,11 @@ static void encode_head(lua_State *L, ro_Buffer *out) {
     memcpy(out->data, &length, sizeof length);
 }
 
-static int append(lua_State *L, ro_Journal *j, const ro_Buffer *bytes) {
+static int append(lua_State *L, ro_Journal *j, ro_Buffer *bytes) {
   int code = bytes->failed ? ENOMEM : ro_journal_append(j, bytes->data, bytes->size);
   if (code != 0)
     return luaL_error(L, "cannot record: %s", strerror(code));
-  ro_scratch_close(L, CONTENT);
+  ro_scratch_close(bytes);
   return 0;
 }
 
@@ -147,7 +147,7 @@ static int journal_next(lua_State *L) {
   int state = ro_journal_next(j, record);
   size_t content;
   if (state == 0) {
-    ro_scratch_close(L, -1);
+    ro_scratch_close(record);
     return 0;
   }
   if (state < 0)
@@ -155,7 +155,7 @@ static int journal_next(lua_State *L) {
   content = decode_head(L, record);
   ro_push_body(L, record->data + content, record->size - content);
   lua_insert(L, -HEAD - 1);
-  ro_scratch_close(L, -HEAD - 2);
+  ro_scratch_close(record);
   return 1 + HEAD;
 }
 

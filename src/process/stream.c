@@ -87,7 +87,7 @@ int ro_stream_send(lua_State *L, int *fd, int first) {
   size = frame->size - sizeof size;
   memcpy(frame->data, &size, sizeof size);
   going = send_frame(L, fd, frame->data, frame->size);
-  ro_scratch_close(L, first);
+  ro_scratch_close(frame);
   lua_remove(L, first);
   return going;
 }
