@@ -174,7 +174,7 @@ describe("make bench", function()
       local pipe <close> = assert(io.popen("command -v " .. program))
       assert.is_truthy(unistd.link(pipe:read "l", folder .. "/" .. program, true))
     end
-    local env = { PATH = folder, ROWS = "call", QUICK = "1", LUA = "lua5.4" }
+    local env = { PATH = folder, ROWS = "call", QUICK = "1", LUA = "lua5.4", BENCH_BUILD = build .. "/bench" }
     local chosen = script.run_command({ folder .. "/lua5.4", "bench/run.lua", folder }, { env = env })
     assert.equal(0, chosen.code, chosen.stderr)
     local found = dkjson.decode(read(folder .. "/results.json"))

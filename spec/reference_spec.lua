@@ -105,7 +105,8 @@ describe("the reference", function()
 
     it("has the functions for C hosts, and nothing else", function()
       local _, functions = read_items()
-      assert_same_names({ C = exports.c_functions((os.getenv "BUILD" or "build") .. "/lib/libremoteobj.a") }, { C = functions })
+      local library = (os.getenv "BUILD" or "build") .. "/lib/libremoteobj.a"
+      assert_same_names({ C = exports.c_functions(library) }, { C = functions })
     end)
   end)
 
