@@ -602,6 +602,25 @@ describe("yields", function()
     assert.are.equal("ProcessDied", err.kind)
   end)
 
+  it("that nobody has read when the process ends are all kept, whatever their size", function()
+    local large = ("x"):rep(150000) -- more than one read takes, less than the stream holds
+    local function yield_and_end()
+      coroutine.yield(large)
+      coroutine.yield "last"
+      return "returned"
+    end
+    for _, joined_first in ipairs { true, false } do
+      local p = started(yield_and_end)
+      remoteobj.poll { [p.sentinel] = { events = { IN = true } } }
+      if joined_first then
+        p:join()
+      end
+      assert.are.same({ { large }, { "last" } }, collect(p:iter()))
+      p:join()
+      assert.are.equal("returned", p:results())
+    end
+  end)
+
   it("end when the loop is left: the generator is closed at its next yield", function()
     local reading, writing = unistd.pipe()
     local p = started(function()

@@ -127,8 +127,8 @@ static int take_frame(lua_State *L, ro_Inlet *in) {
   return 1;
 }
 
-/* Reads once. What was handed out makes room before. */
-static void read_more(lua_State *L, int fd, ro_Inlet *in) {
+/* Reads once; returns whether anything came. What was handed out makes room before. */
+static int read_more(lua_State *L, int fd, ro_Inlet *in) {
   uint64_t wanted;
   size_t room = READ_STEP;
   char *to;
@@ -153,6 +153,7 @@ static void read_more(lua_State *L, int fd, ro_Inlet *in) {
     in->bytes.size += (size_t)got;
   else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
     in->finished = 1;
+  return got > 0;
 }
 
 int ro_stream_receive(lua_State *L, int fd, ro_Inlet *in) {
@@ -164,6 +165,8 @@ int ro_stream_receive(lua_State *L, int fd, ro_Inlet *in) {
     in->finished = 1;
     return 0;
   }
-  read_more(L, fd, in);
-  return take_frame(L, in);
+  while (!in->finished && read_more(L, fd, in))
+    if (take_frame(L, in))
+      return 1;
+  return 0;
 }

@@ -33,7 +33,7 @@ int ro_stream_finish(lua_State *L, int *fd);
 void ro_stream_cancel(int fd);
 
 /*
-** Takes one frame, if need be after reading once without blocking. Returns 1 with the values'
+** Takes one frame, if need be after reading what is there without blocking. Returns 1 with the values'
 ** body pushed; 0 when there is none for now or, with in->finished set, ever. [-0, +(0|1), m]
 */
 int ro_stream_receive(lua_State *L, int fd, ro_Inlet *in);
