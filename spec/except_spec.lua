@@ -481,6 +481,12 @@ describe("Except across processes", function()
     local p = process(function() return 1, 2 end):start()
     p:join()
     assert.are.same({ 1, 2 }, { p.exc:get_result() })
+    local q = process(function() return 3 end)
+    local own = q.exc -- asked for before there is anything in it
+    q:start()
+    assert.is_true(q:join())
+    assert.are.same({ 3 }, { own:get_result() })
+    assert.are.equal(own, q.exc)
   end)
 
   it("never waits for a reader", function()

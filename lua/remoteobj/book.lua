@@ -34,7 +34,7 @@ function methods:_record(failure, value, group)
   local id = native.getpid() .. ":" .. number
   insert(self, { value = value, group = group, time = time, id = id })
   if channel and not channel:mine() then
-    channel.journal:append_failure(channels.ERROR, 0, time, number, group, failure)
+    channel.journal:append_failure(channels.ERROR, time, number, group, failure)
   end
   return id
 end
@@ -211,7 +211,7 @@ end
 function methods:set_result(...)
   local channel, time = self._channel, native.now()
   if channel and not channel:mine() then
-    channel.journal:append_values(channels.RESULT, 0, time, tick(), nil, ...)
+    channel.journal:append_values(channels.RESULT, time, tick(), nil, ...)
   end
   self:_keep_result(time, pack(...))
 end
@@ -389,7 +389,14 @@ local book = {}
 -- exc "work" (work)
 function book.Except(...)
   local made = new_book(Except, ...)
-  made._channel = channels.new(made)
+  made._channel = channels.new()
+  made._channel.exc = made
+  return made
+end
+
+function channels.make_book(channel)
+  local made = new_book(Except)
+  made._channel = channel
   return made
 end
 

@@ -1,9 +1,8 @@
---- Channels: a journal together with those who want what is in it.
+--- Channels: a journal together with what is known of its records, in the process that made it.
 
 local core = require "remoteobj.core"
 
 local native = core._process
-local weak_values = { __mode = "v" }
 
 -- Kinds of records in a journal.
 local ERROR, RESULT, RETURNED, FAILED = 1, 2, 3, 4
@@ -16,16 +15,23 @@ local function tick()
   return count
 end
 
+-- Set by who knows books: make_book(channel) makes the Except of a channel.
+local channels = { ERROR = ERROR, RESULT = RESULT, RETURNED = RETURNED, FAILED = FAILED, make_book = nil }
+
 local Channel = {}
 Channel.__index = Channel
 
 --- A channel from all processes forked later to this one.
-local function new_channel(exc)
+local function new_channel()
   return setmetatable({
     journal = native.journal(),
     owner = native.getpid(),
-    exc = exc,
-    processes = setmetatable({}, weak_values), -- token -> who waits for the outcome of a process
+    exc = nil, -- the Except whose errors and results it carries
+    outcome = nil, -- RETURNED or FAILED, once the process has told for which the channel was made; then also
+    body = nil, -- what it told,
+    time = nil, -- when,
+    number = nil, -- and which record of the Except it was,
+    pid = nil, -- of that process
   }, Channel)
 end
 
@@ -34,36 +40,43 @@ function Channel:mine()
   return native.getpid() == self.owner
 end
 
---- A number that tells the outcome of `process` from others.
-function Channel:register(process)
-  local token = tick()
-  self.processes[token] = process
-  return token
+--- An Except keeps what the function of its process has returned.
+local function keep_result(self)
+  if self.exc and self.outcome == RETURNED then
+    self.exc:_keep_result(self.time, self.body)
+  end
 end
 
---- Hands out what has come since the last time.
+--- The Except of the channel, made when it is needed.
+function Channel:book()
+  if not self.exc then
+    self.exc = channels.make_book(self)
+    keep_result(self)
+  end
+  return self.exc
+end
+
+local function arrived(self, body, kind, time, pid, number, group)
+  if kind == RETURNED or kind == FAILED then
+    self.outcome, self.body, self.time, self.pid, self.number = kind, body, time, pid, number
+    keep_result(self)
+  else
+    self:book():_arrived(kind, body, time, pid .. ":" .. number, group)
+  end
+end
+
+--- Takes in what has come since the last time.
 function Channel:pull()
   if not self:mine() then
     return
   end
-  for body, kind, token, time, pid, number, group in self.journal.next, self.journal do
-    local id = pid .. ":" .. number
-    if kind == RETURNED or kind == FAILED then
-      local process = self.processes[token]
-      if process then
-        process:_arrived(kind == FAILED, body, time, id)
-      end
-    elseif self.exc then
-      self.exc:_arrived(kind, body, time, id, group)
-    end
+  local journal = self.journal
+  for body, kind, time, pid, number, group in journal.next, journal do
+    arrived(self, body, kind, time, pid, number, group)
   end
 end
 
-return {
-  ERROR = ERROR,
-  RESULT = RESULT,
-  RETURNED = RETURNED,
-  FAILED = FAILED,
-  new = new_channel,
-  tick = tick,
-}
+channels.new = new_channel
+channels.tick = tick
+
+return channels

@@ -50,12 +50,13 @@ end
 
 local function append(self, method, kind, id, ...)
   local journal = self._channel.journal
-  return journal[method](journal, kind, self._token, native.now(), id or 0, nil, ...)
+  return journal[method](journal, kind, native.now(), id or 0, nil, ...)
 end
 
 --- Tells the parent why it ends. Returns the exit code.
 local function fail(self, failure, since)
-  local ok, id = pcall(self._exc._take, self._exc, failure, self.group, since)
+  local exc = self:_book()
+  local ok, id = pcall(exc._take, exc, failure, self.group, since)
   if not ok then
     io.stderr:write("remoteobj: ", tostring(id), "\n")
     id = nil

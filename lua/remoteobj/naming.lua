@@ -1,16 +1,20 @@
 --- What the caller of a library function calls the function that it passes: for default
 -- names of processes and threads.
 
+local lua_caller = require("remoteobj.core")._process.lua_caller
+
 local naming = {}
 
 local debug, rawequal, type = debug, rawequal, type
+
+local PARENTHESIS = ("("):byte()
 
 -- Most fields of a table of the caller's that are looked through.
 local MOST_FIELDS = 1000
 
 --- Names of locals that the program has not given ("(temporary)" and the like) begin so.
 local function is_given(name)
-  return name:sub(1, 1) ~= "("
+  return name:byte() ~= PARENTHESIS
 end
 
 --- The local that holds `wanted` in the function at a stack level: the one declared last.
@@ -92,18 +96,6 @@ local function place(func)
   end
   local file = info.source:match "^@.-([^/\\]*)$" or info.short_src
   return ("%s:%d"):format(file, info.linedefined)
-end
-
---- The first function written in Lua at or above a stack level, and its level.
-local function lua_caller(level)
-  local info = debug.getinfo(level + 1, "Sf")
-  while info do
-    if info.what ~= "C" then
-      return info.func, level
-    end
-    level = level + 1
-    info = debug.getinfo(level + 1, "Sf")
-  end
 end
 
 --- The caller's name for a function, or where it was written.

@@ -66,6 +66,9 @@ local function sort(given, extra)
   return found, table.pack(table.unpack(given, 2, last))
 end
 
+-- What most calls give; nobody writes into them.
+local NONE, NO_ARGUMENTS = {}, { n = 0 }
+
 --- Reads the arguments of a constructor.
 -- @param what its name, for errors
 -- @param extra checks of further options: name -> function(value) -> is it good, what is
@@ -81,7 +84,7 @@ function options.read(what, extra, ...)
     end
     func = func[1]
   else
-    found, arguments = {}, table.pack(select(2, ...))
+    found, arguments = NONE, select("#", ...) > 1 and table.pack(select(2, ...)) or NO_ARGUMENTS
   end
   if not contexts.is_callable(func) then
     local got = select("#", ...) == 0 and "no value" or type(func)

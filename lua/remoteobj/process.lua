@@ -2,6 +2,7 @@
 -- @module remoteobj
 
 local core = require "remoteobj.core"
+local channels = require "remoteobj.channel"
 local worker = require "remoteobj.child"
 
 local native = core._process
@@ -65,47 +66,62 @@ function methods:start()
   if self._child or self._inside then
     error(("process '%s' was already started"):format(self.name), 2)
   end
-  self._child = native.fork(self.daemon, function()
-    return worker.run(self)
-  end)
+  self._child = native.fork(self.daemon, worker.run, self)
   return self
 end
 
--- What the child has told of its end.
-function methods:_arrived(failed, body, time, id)
-  self._outcome, self._outcome_body = failed and "failed" or "returned", body
-  if not failed then
-    if self._owns_exc then
-      self._exc:_keep_result(time, body)
-    end
-    return
-  end
+-- The Except with the errors of the process, made when it is needed.
+function methods:_book()
+  return self._exc or self._channel:book()
+end
+
+--- Makes an error of the failure that the child has told of.
+local function take_failure(self)
+  local channel, exc = self._channel, self:_book()
+  local id = channel.pid .. ":" .. channel.number
   -- The book has the error already, unless it is another process's or didn't want it.
-  local record = self._exc:_recorded(id)
+  local record = exc:_recorded(id)
   local known, value = record ~= nil, record and record.value
   if not known then
-    known, value = pcall(body.failure, body)
+    known, value = pcall(channel.body.failure, channel.body)
   end
   self._error = { value = value }
-  if known and not record and not self._exc._channel:mine() then
-    self._exc:_insert(value, self.group, time, id)
+  if known and not record and not exc._channel:mine() then
+    exc:_insert(value, self.group, channel.time, id)
   end
 end
 
---- Makes values of the results that have come. One that this process can't understand is its error.
-local function unpack_results(self)
-  if self._outcome ~= "returned" or not self._sends or self._results then
+--- Keeps what a pcall for the results has given.
+local function keep_results(self, ok, ...)
+  if ok then
+    self._results = pack(...)
     return
   end
-  local results = pack(pcall(self._outcome_body.values, self._outcome_body))
-  self._outcome_body = nil
-  if results[1] then
-    self._results = pack(unpack(results, 2, results.n))
-  else
-    self._results = { n = 0 }
-    self._error = { value = results[2] }
-    self._exc:_record(native.failure_with(results[2], nil), results[2], self.group)
+  local problem = ...
+  self._results = { n = 0 }
+  self._error = { value = problem }
+  self:_book():_record(native.failure_with(problem, nil), problem, self.group)
+end
+
+--- Makes values of what the child has told. Results that this process can't understand are its error.
+local function take_outcome(self)
+  local channel = self._channel
+  if channel.outcome == channels.FAILED then
+    if not self._error then
+      take_failure(self)
+    end
+  elseif channel.outcome == channels.RETURNED and self._sends and not self._results then
+    keep_results(self, pcall(channel.body.values, channel.body))
   end
+end
+
+--- Takes in what other processes have told.
+local function pull(self)
+  if self._exc then
+    self._exc:pull()
+  end
+  self._channel:pull()
+  take_outcome(self)
 end
 
 --- An error of the library about the way in which the process has ended.
@@ -130,20 +146,17 @@ local function settle(self, code)
   if self._settled then
     return
   end
-  self._exc:pull()
-  self._channel:pull()
+  pull(self)
   self._settled = true
   if code == false then
-    code = self._outcome == "returned" and 0 or self._outcome == "failed" and 1 or nil
-    self._exitcode = code or UNKNOWN
-  else
-    self._exitcode = code
+    local outcome = self._channel.outcome
+    code = outcome == channels.RETURNED and 0 or outcome == channels.FAILED and 1 or nil
   end
-  unpack_results(self)
-  if not self._error and (not code or code < 0 and not self._sent[-code]) then
+  self._exitcode = code or UNKNOWN
+  if not self._error and (not code or code < 0 and not (self._sent and self._sent[-code])) then
     local value = died(self, code)
     self._error = { value = value }
-    self._exc:_record(native.failure_with(value, nil), value, self.group)
+    self:_book():_record(native.failure_with(value, nil), value, self.group)
   end
 end
 
@@ -157,8 +170,7 @@ local function refresh(self)
   if code ~= nil then
     settle(self, code)
   else
-    self._exc:pull()
-    self._channel:pull()
+    pull(self)
   end
 end
 
@@ -176,15 +188,21 @@ end
 
 --- Puts what is there of the stream aside: one frame, or all when the process has `ended`.
 local function drain(self, ended)
-  local queue = self._queue
   repeat
     local body = receive(self)
     if body then
+      local queue = self._queue or { first = 1, last = 0 }
+      self._queue = queue
       queue.last = queue.last + 1
       queue[queue.last] = body
     end
   until not (body and ended)
-  self._drained = self._drained or ended
+end
+
+--- The body that was put aside first.
+local function first_queued(self)
+  local queue = self._queue
+  return queue and queue[queue.first]
 end
 
 --- Waits until the process has ended, keeping its stream from being full.
@@ -195,11 +213,9 @@ local function wait(self, child, deadline)
       drain(self, ended)
     end
     if ended then
-      local code = child:status()
-      if code ~= nil then
-        settle(self, code)
-        return true
-      end
+      self._drained = true
+      settle(self, child:status())
+      return true
     elseif native.now() >= deadline then
       return false
     end
@@ -222,7 +238,7 @@ end
 
 --- The contexts of its own book around the call know the error already.
 local function raise_own(self)
-  self._exc:_mark(self._error.value)
+  self:_book():_mark(self._error.value)
   error(self._error.value, 0)
 end
 
@@ -259,6 +275,7 @@ end
 local function send_signal(self, signal)
   local sent = child_of(self, 3):signal(signal)
   if sent then
+    self._sent = self._sent or {}
     self._sent[signal] = true
   end
   return sent
@@ -286,7 +303,7 @@ function methods:raise_any(...)
   if select("#", ...) == 0 and self._error then
     raise_own(self)
   end
-  return self._exc:raise_any(...)
+  return self:_book():raise_any(...)
 end
 
 --- All that the function has returned; nothing until then.
@@ -294,7 +311,6 @@ end
 -- @return its results
 function methods:results()
   refresh(self)
-  unpack_results(self)
   local results = self._results
   if results then
     return unpack(results, 1, results.n)
@@ -313,9 +329,9 @@ end
 
 --- The next values that the process has yielded, waiting for them; nothing at the end.
 local function next_values(self)
-  local queue = self._queue
-  local body = queue[queue.first]
+  local body = first_queued(self)
   if body then
+    local queue = self._queue
     queue[queue.first] = nil
     queue.first = queue.first + 1
     return body:values()
@@ -352,7 +368,7 @@ local function cancel(self)
   if not self._drained and self._child:own() then
     self._child:cancel()
   end
-  self._queue = { first = 1, last = 0 }
+  self._queue = nil
   self._cancelled = not self._drained
   self._drained = true
 end
@@ -360,7 +376,7 @@ end
 local Closer = {
   __close = function(closer)
     local self = closer.handle
-    if not self._drained or self._queue[self._queue.first] then
+    if not self._drained or first_queued(self) then
       cancel(self)
     end
   end,
@@ -391,7 +407,7 @@ end
 
 function getters:exc()
   refresh(self)
-  return self._exc
+  return self:_book()
 end
 
 function getters:result()

@@ -48,6 +48,7 @@ local function process(...)
     local body = type(func) == "function" and func or getmetatable(func).__call
     name, known = naming.of(func, body, 2)
   end
+  -- The nil fields are set later: the table has room for them from the beginning.
   local self = {
     name = given.name_ or naming.numbered("process", name),
     group = given.group_,
@@ -59,13 +60,13 @@ local function process(...)
     _close = given.close_,
     _raises = choose(given.raises_, true),
     _sends = choose(given.results_, true),
-    _owns_exc = given.exc_ == nil,
-    _exc = given.exc_ or book.Except(),
-    _queue = { first = 1, last = 0 },
-    _sent = {},
+    _exc = given.exc_, -- an Except of the program's; its own is its channel's
+    _channel = channels.new(),
+    _child = nil,
+    _drained = nil,
+    _results = nil,
+    _exitcode = nil,
   }
-  self._channel = given.exc_ and channels.new() or self._exc._channel
-  self._token = self._channel:register(self)
   return setmetatable(self, Process)
 end
 

@@ -263,6 +263,21 @@ static int depth(lua_State *L) {
   return 1;
 }
 
+/* lua_caller(level): the first function written in Lua at or above the level (1: the caller), and its level there. */
+static int lua_caller(lua_State *L) {
+  lua_Debug ar;
+  int level = (int)luaL_checkinteger(L, 1);
+  for (; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "S", &ar);
+    if (*ar.what == 'C')
+      continue;
+    lua_getinfo(L, "f", &ar);
+    lua_pushinteger(L, level);
+    return 2;
+  }
+  return 0;
+}
+
 /* name_function(func [, name]): how tracebacks show it; without a name they don't. */
 static int name_function(lua_State *L) {
   luaL_checkany(L, 1);
@@ -285,6 +300,7 @@ static const luaL_Reg functions[] = {{"guard", guard},
                                      {"marks_of", marks_of},
                                      {"flying", flying},
                                      {"depth", depth},
+                                     {"lua_caller", lua_caller},
                                      {"name_function", name_function},
                                      {"name_process", name_process},
                                      {NULL, NULL}};

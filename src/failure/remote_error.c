@@ -13,10 +13,12 @@ of failures.
 #include "failure/failure.h"
 
 #define REMOTE_ERROR "remoteobj.RemoteError"
-#define PROCESS_NAME "remoteobj.process_name"
 
 /* Registry: error table that came from elsewhere -> its traceback; keys are weak. */
 static const char tracebacks_key;
+
+/* Registry: the name of this process. */
+static const char name_key;
 
 /* Is the value at `index` a RemoteError. */
 static int is_remote_error(lua_State *L, int index) {
@@ -209,15 +211,22 @@ static int traceback(lua_State *L) {
 /* ---- the name of the process ---- */
 
 void ro_push_process_name(lua_State *L) {
-  if (lua_getfield(L, LUA_REGISTRYINDEX, PROCESS_NAME) == LUA_TSTRING)
-    return;
-  lua_pop(L, 1);
-  lua_pushliteral(L, "main");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &name_key);
 }
 
 void ro_set_process_name(lua_State *L, int index) {
   lua_pushvalue(L, index);
-  lua_setfield(L, LUA_REGISTRYINDEX, PROCESS_NAME);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &name_key);
+}
+
+/* It has its place from the beginning: the registry need not grow in each child. */
+static void name_main(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &name_key) == LUA_TNIL) {
+    lua_pushliteral(L, "main");
+    ro_set_process_name(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
 }
 
 void ro_open_failure(lua_State *L) {
@@ -229,4 +238,5 @@ void ro_open_failure(lua_State *L) {
   lua_setfield(L, -2, "RemoteError");
   lua_pushcfunction(L, traceback);
   lua_setfield(L, -2, "traceback");
+  name_main(L);
 }

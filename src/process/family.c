@@ -11,16 +11,20 @@
 /* Stack of a reaper, which only waits; at least what the system wants. */
 #define REAPER_STACK ((size_t)64 * 1024)
 
+void ro_child_close_stream(ro_Child *child) {
+  ro_descriptor_close(&child->stream);
+  ro_descriptor_close(&child->far_end);
+}
+
 /*
 ** In a fork the children are those of another process. The records stay, since handles may
-** refer to them; the streams go, so that their ends are seen when the processes end.
+** refer to them; the streams go, so that writers see when the reader is gone.
 */
 static void in_child(ro_ForkNode *node) {
   ro_Family *f = (ro_Family *)node;
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
     child->family = NULL;
-    child->inherited = 1;
-    ro_descriptor_close(&child->stream);
+    ro_child_close_stream(child);
     ro_life_inherit(&child->life);
   }
   f->children = NULL;
@@ -42,19 +46,21 @@ ro_Child *ro_child_new(void) {
   if (child == NULL)
     return NULL;
   ro_life_init(&child->life);
-  child->stream = -1;
+  child->stream = child->far_end = -1;
+  child->owner = ro_pid();
   child->held = 1;
   return child;
 }
 
-void ro_child_close_stream(ro_Child *child) {
-  ro_descriptor_close(&child->stream);
+int ro_child_is_own(const ro_Child *child) {
+  return child->owner == ro_pid();
 }
 
 static void free_child(ro_Child *child) {
-  ro_descriptor_close(&child->stream);
-  if (!child->inherited) /* a fork may have reused the number by now, as before exec */
+  if (ro_child_is_own(child)) { /* a fork may have reused the numbers by now, as before exec */
+    ro_child_close_stream(child);
     ro_life_close(&child->life);
+  }
   free(child);
 }
 
@@ -82,7 +88,10 @@ static int try_to_reap(ro_Child *child) {
 }
 
 int ro_child_ended(ro_Child *child) {
-  int ended = try_to_reap(child);
+  int ended;
+  if (child->family == NULL)
+    return child->ended;
+  ended = try_to_reap(child);
   while (!ended && ro_life_is_ending(&child->life))
     ended = try_to_reap(child);
   return ended;
@@ -143,24 +152,24 @@ static void start_reaper(ro_Child *child) {
   pthread_attr_destroy(&attributes);
 }
 
-/* Gives back what children without handles hold that have ended. */
-static void sweep(ro_Family *f) {
+void ro_family_sweep(ro_Family *f) {
   ro_Child **link = &f->children;
   while (*link != NULL) {
     ro_Child *child = *link;
-    if (child->held || !ro_child_ended(child)) {
+    if (child->held ? !child->ended : !ro_child_ended(child)) {
       link = &child->next;
       continue;
     }
     *link = child->next;
     if (child->reaping)
       pthread_join(child->reaper, NULL);
-    free_child(child);
+    child->family = NULL;
+    if (!child->held)
+      free_child(child);
   }
 }
 
 void ro_family_add(ro_Family *f, ro_Child *child) {
-  sweep(f);
   child->family = f;
   child->next = f->children;
   f->children = child;
@@ -168,21 +177,21 @@ void ro_family_add(ro_Family *f, ro_Child *child) {
 
 void ro_child_drop(ro_Child *child) {
   ro_Family *f = child->family;
-  if (f == NULL) { /* never started, or in a fork: on no list */
+  if (f == NULL) {
     free_child(child);
     return;
   }
   child->held = 0;
-  ro_descriptor_close(&child->stream);
+  ro_child_close_stream(child);
   if (!ro_child_ended(child))
     start_reaper(child);
-  sweep(f);
+  ro_family_sweep(f);
 }
 
 void ro_family_close(ro_Family *f) {
   pthread_mutex_lock(&f->mutex);
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
-    ro_descriptor_close(&child->stream); /* nobody reads on: let who waits to be read go on */
+    ro_child_close_stream(child); /* nobody reads on: let who waits to be read go on */
     if (child->daemon && !child->ended)
       ro_life_signal(&child->life, SIGKILL);
   }

@@ -16,12 +16,13 @@ typedef struct ro_Family ro_Family;
 
 typedef struct ro_Child {
   struct ro_Child *next;
-  ro_Family *family; /* NULL in a fork: another process's child */
+  ro_Family *family; /* NULL: on no list, since it is not started, has ended, or is another process's */
   ro_Life life;
-  int stream;        /* the end of the socket pair that carries its yields, or -1 */
-  int daemon;        /* must not outlive this process */
-  int inherited;     /* this record is a fork's copy */
-  int held;          /* has a handle */
+  pid_t owner; /* the process that started it; forks of that have copies of this record */
+  int stream;  /* the end of the socket pair that carries its yields, or -1 */
+  int far_end; /* the child's end of it: kept open, so that its death is no event of the stream too; or -1 */
+  int daemon;  /* must not outlive this process */
+  int held;    /* has a handle */
   int ended, status; /* reaped, and the status as wait() gives it */
   int lost;          /* ended, but somebody else took the status */
   int reaping;       /* a thread waits for it */
@@ -46,10 +47,19 @@ void ro_family_close(ro_Family *f);
 /* A child record with a handle, in no family yet; NULL when memory is short. */
 ro_Child *ro_child_new(void);
 
-/* Takes a started child into the family, and gives back what children that have ended still hold. */
+/*
+** Strikes children off the list that have ended, and gives back what those without handles hold:
+** before a fork, which has then less to forget.
+*/
+void ro_family_sweep(ro_Family *f);
+
+/* Takes a started child into the family. */
 void ro_family_add(ro_Family *f, ro_Child *child);
 
-/* Has the child ended; takes its status if so. Never blocks. Only in the process that started it. */
+/* Was it started by this very process. */
+int ro_child_is_own(const ro_Child *child);
+
+/* Has the child ended; takes its status if so. Never blocks. Of a child of this process. */
 int ro_child_ended(ro_Child *child);
 
 /* Does the child run. In forks of the process that started it too. */
@@ -67,7 +77,7 @@ int ro_child_signal(ro_Child *child, int signal);
 */
 void ro_child_drop(ro_Child *child);
 
-/* Closes this process's end of the child's stream; harmless when it is closed. */
+/* Closes both ends of the child's stream in this process; harmless when they are closed. */
 void ro_child_close_stream(ro_Child *child);
 
 #endif

@@ -45,7 +45,7 @@ static Handle *check_handle(lua_State *L) {
 /* The record of a child of this very process. */
 static ro_Child *check_own(lua_State *L) {
   ro_Child *child = check_handle(L)->child;
-  if (child->family == NULL)
+  if (!ro_child_is_own(child))
     luaL_error(L, "process %d was started by another process, which alone can wait for it",
                (int)child->life.pid);
   return child;
@@ -98,15 +98,18 @@ static void at_exit(int code, void *context) {
 }
 #endif
 
-/* What the program has on the stack stays there untouched: this never returns. */
-static void run_child(lua_State *L, int daemon, const ro_Birth *birth) {
+/*
+** Calls what is on top with its `count` arguments. What else is on the stack stays untouched: this never
+** returns.
+*/
+static void run_child(lua_State *L, int count, int daemon, const ro_Birth *birth) {
   int code = 1;
 #if RO_HAS_ON_EXIT
   on_exit(at_exit, NULL);
 #endif
   if (daemon && ro_daemon_begin(birth) != 0)
     fprintf(stderr, "remoteobj: cannot bind process %d to its parent's life\n", (int)getpid());
-  if (lua_pcall(L, 0, 1, 0) == LUA_OK)
+  if (lua_pcall(L, count, 1, 0) == LUA_OK)
     code = (int)lua_tointeger(L, -1);
   else
     fprintf(stderr, "remoteobj: %s\n", luaL_tolstring(L, -1, NULL));
@@ -115,8 +118,9 @@ static void run_child(lua_State *L, int daemon, const ro_Birth *birth) {
 
 /* ---- starting ---- */
 
-/* Pushes a handle without a process, with a stream; ends[1] is the child's end of that. */
-static Handle *new_handle(lua_State *L, int ends[2]) {
+/* Pushes a handle without a process, with a stream. */
+static Handle *new_handle(lua_State *L) {
+  int ends[2];
   Handle *h = lua_newuserdatauv(L, sizeof *h, 0);
   int code;
   memset(h, 0, sizeof *h);
@@ -131,43 +135,42 @@ static Handle *new_handle(lua_State *L, int ends[2]) {
   if (code != 0)
     luaL_error(L, "cannot start a process: %s", strerror(code));
   h->child->stream = ends[0];
+  h->child->far_end = ends[1];
   return h;
 }
 
 /*
-** fork(daemon, main): starts a process that runs main() and exits with the code that it
+** fork(daemon, main, ...): starts a process that runs main(...) and exits with the code that it
 ** returns. Gives the handle; the handle of the child stays unused in the child itself.
 */
 static int process_fork(lua_State *L) {
-  int daemon = lua_toboolean(L, 1), ends[2], code;
+  int daemon = lua_toboolean(L, 1), code;
   ro_Birth birth;
   pid_t pid;
   ro_Family *f = family_of(L);
-  Handle *h;
+  ro_Child *child;
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 2);
-  h = new_handle(L, ends);
-  h->child->daemon = daemon;
-  lua_pushvalue(L, 2);
+  child = new_handle(L)->child;
+  lua_replace(L, 1);
+  child->daemon = daemon;
+  ro_family_sweep(f);
   ro_output_flush();
   ro_atfork_hold(); /* forks in other threads know of the child, or come before it */
-  pid = ro_life_fork(&h->child->life, &birth);
+  pid = ro_life_fork(&child->life, &birth);
   code = errno;
   if (pid > 0)
-    ro_family_add(f, h->child);
+    ro_family_add(f, child);
   ro_atfork_release();
   if (pid == 0) {
     ro_output_disown();
-    close(ends[0]);
-    h->child->stream = -1;
-    f->outlet = ends[1];
+    f->outlet = child->far_end;
     f->own = birth.own;
-    run_child(L, daemon, &birth);
+    close(child->stream);
+    run_child(L, lua_gettop(L) - 2, daemon, &birth);
   }
-  close(ends[1]);
   if (pid < 0)
     return luaL_error(L, "cannot start a process: %s", strerror(code));
-  lua_settop(L, 3);
+  lua_settop(L, 1);
   return 1;
 }
 
@@ -194,7 +197,7 @@ static int handle_sentinel(lua_State *L) {
 
 /* child:own(): was it started by this process. */
 static int handle_own(lua_State *L) {
-  lua_pushboolean(L, check_handle(L)->child->family != NULL);
+  lua_pushboolean(L, ro_child_is_own(check_handle(L)->child));
   return 1;
 }
 
@@ -211,7 +214,7 @@ static int handle_alive(lua_State *L) {
 */
 static int handle_status(lua_State *L) {
   ro_Child *child = check_handle(L)->child;
-  if (!child->ended && (child->family == NULL || !ro_child_ended(child)))
+  if (!ro_child_ended(child))
     lua_pushnil(L);
   else if (child->lost)
     lua_pushboolean(L, 0);
@@ -237,18 +240,24 @@ static int handle_signal(lua_State *L) {
 ** stream. Gives whether it has ended, and whether there may be something to receive.
 */
 static int handle_wait(lua_State *L) {
+  Handle *h = check_handle(L);
   ro_Child *child = check_own(L);
   int64_t deadline = luaL_checkinteger(L, 2);
   int stream = lua_toboolean(L, 3) && child->stream >= 0;
   struct pollfd fds[2] = {[1] = {.fd = child->stream, .events = POLLIN}};
-  int ended = ro_child_ended(child);
-  if (!ended) {
+  int readable;
+  if (!child->ended) {
     int64_t look = ro_life_watch(&child->life, &fds[0], deadline);
-    int ready = ro_wait_poll(L, fds, stream ? 2 : 1, look);
-    ended = (ready == 0 || fds[0].revents != 0) && ro_child_ended(child);
+    if (ro_wait_poll(L, fds, stream ? 2 : 1, look) == 0 || fds[0].revents != 0)
+      ro_child_ended(child);
   }
-  lua_pushboolean(L, ended);
-  lua_pushboolean(L, stream && (ended || fds[1].revents != 0));
+  readable = fds[1].revents != 0 || h->in.bytes.size > h->in.used;
+  readable |= child->ended && fds[0].revents == 0; /* what came before the end, but after the look */
+  readable &= stream;
+  if (child->ended && !readable)
+    ro_child_close_stream(child);
+  lua_pushboolean(L, child->ended);
+  lua_pushboolean(L, readable);
   return 2;
 }
 
@@ -259,8 +268,10 @@ static int handle_wait(lua_State *L) {
 static int handle_receive(lua_State *L) {
   Handle *h = check_handle(L);
   ro_Child *child = check_own(L);
+  int ended = child->ended; /* then it has sent all that it ever will */
   if (ro_stream_receive(L, child->stream, &h->in))
     return 1;
+  h->in.finished |= ended;
   if (h->in.finished)
     ro_child_close_stream(child);
   lua_pushnil(L);

@@ -1,5 +1,5 @@
 /*
-** A record is a short head (kind, token, time, process id, number, group) as one session of
+** A record is a short head (kind, time, process id, number, group) as one session of
 ** the codec, after its length, and a body: values or a failure. What the parts mean is the
 ** business of the Lua layer. The head is read without the body, so that a record of no
 ** interest costs no decoding.
@@ -21,7 +21,7 @@
 #define JOURNAL "remoteobj.journal"
 
 /* Arguments of the appending methods, and how many values a head has. */
-enum { SELF = 1, KIND, TOKEN, TIME, NUMBER, GROUP, CONTENT, HEAD = 6 };
+enum { SELF = 1, KIND, TIME, NUMBER, GROUP, CONTENT, HEAD = 5 };
 
 typedef struct Book {
   ro_Journal journal;
@@ -72,7 +72,6 @@ static void encode_head(lua_State *L, ro_Buffer *out) {
   ro_buffer_add(out, &length, sizeof length);
   e = ro_encoder_open(L, out, &rules);
   encode_integer(L, e, luaL_checkinteger(L, KIND));
-  encode_integer(L, e, luaL_checkinteger(L, TOKEN));
   encode_integer(L, e, luaL_checkinteger(L, TIME));
   encode_integer(L, e, ro_pid());
   encode_integer(L, e, luaL_checkinteger(L, NUMBER));
@@ -99,7 +98,7 @@ static ro_Buffer *insert_buffer(lua_State *L) {
   return record;
 }
 
-/* journal:append_values(kind, token, time, number, group, ...) */
+/* journal:append_values(kind, time, number, group, ...) */
 static int journal_append_values(lua_State *L) {
   ro_Journal *j = check_journal(L);
   ro_Buffer *record;
@@ -111,7 +110,7 @@ static int journal_append_values(lua_State *L) {
   return append(L, j, record);
 }
 
-/* journal:append_failure(kind, token, time, number, group, failure) */
+/* journal:append_failure(kind, time, number, group, failure) */
 static int journal_append_failure(lua_State *L) {
   ro_Journal *j = check_journal(L);
   ro_Buffer *record;
@@ -135,12 +134,12 @@ static size_t decode_head(lua_State *L, const ro_Buffer *record) {
   d = ro_decoder_open(L, record->data + sizeof length, length, &rules);
   for (int i = 0; i < HEAD; i++)
     ro_decode(d);
+  ro_decoder_close(d);
   lua_remove(L, -HEAD - 1);
   return sizeof length + length;
 }
 
-/* journal:next(): nothing when there is no further record; else body, kind, token, time, pid, number, group.
- */
+/* journal:next(): nothing when there is no further record; else body, kind, time, pid, number, group. */
 static int journal_next(lua_State *L) {
   ro_Journal *j = check_journal(L);
   ro_Buffer *record = ro_scratch_open(L);

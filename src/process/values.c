@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 
 #include "base/error.h"
+#include "base/scratch.h"
 #include "failure/failure.h"
 
 #define BODY "remoteobj.body"
@@ -85,6 +86,7 @@ static int body_values(lua_State *L) {
   luaL_checkstack(L, (int)count, "too many values");
   for (lua_Integer i = 0; i < count; i++)
     ro_decode(d);
+  ro_decoder_close(d);
   return (int)count;
 }
 
@@ -100,9 +102,18 @@ static int body_failure(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"values", body_values}, {"failure", body_failure}, {NULL, NULL}};
 
+/* Readies the codec, once for all children: memory that is written after a fork is copied first. */
+static void warm_up(lua_State *L) {
+  ro_Buffer *bytes = ro_scratch_open(L);
+  ro_values_encode(L, lua_gettop(L) + 1, bytes, "value");
+  ro_scratch_close(bytes);
+  lua_pop(L, 1);
+}
+
 void ro_open_values(lua_State *L) {
   luaL_newmetatable(L, BODY);
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
+  warm_up(L);
 }

@@ -165,7 +165,8 @@ static int proxy_new(lua_State *L) {
 ** take leave of its clients, and must not: they learn from the end of the connection that the request has begun.
 */
 static int end_listeners(lua_State *L) {
-  ro_push_kept_table(L, &by_address_key, "v");
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &by_address_key) != LUA_TTABLE)
+    return 0;
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const ro_Proxy *proxy = lua_touserdata(L, -1);
     if (proxy->listener != NULL && !ro_listener_runs_caller(proxy->listener))
