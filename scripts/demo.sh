@@ -1,8 +1,23 @@
 #!/bin/sh
 # Runs the examples, one after the other, saying which.
 set -e
-for example in examples/counter.lua examples/sampler.lua; do
+lua=${LUA:-lua5.4}
+
+run() {
   echo
-  echo "== $example"
-  "${LUA:-lua5.4}" "$example"
-done
+  echo "== $1"
+  "$lua" "$1"
+}
+
+# The same, of one that needs a module which is not installed for it.
+run_with() {
+  if "$lua" -e "require '$1'" 2>/dev/null; then
+    run "$2"
+  fi
+}
+
+run examples/counter.lua
+run examples/sampler.lua
+run examples/loop_poll.lua
+run_with cqueues examples/loop_cqueues.lua
+run_with luv examples/loop_luv.lua

@@ -415,52 +415,6 @@ describe("listening", function()
       server:send "go"
       assert.equal(0, server:result())
     end)
-
-    it("serves in a loop of cqueues", function()
-      local found, cqueues = pcall(require, "cqueues")
-      if not found then
-        pending "cqueues is not installed"
-        return
-      end
-      local server = processes.serve(proxy, function()
-        local loop = cqueues.new()
-        local turns = 0
-        loop:wrap(function()
-          local ready = { pollfd = proxy:fileno_(), events = "r" }
-          while proxy:stats_().served < 50 do
-            cqueues.poll(ready)
-            proxy:process_requests()
-            turns = turns + 1
-          end
-        end)
-        assert(loop:loop())
-        return turns >= 1 and object.count
-      end, { bg = false })
-      fixture.count_to(50, proxy)
-      assert.equal(50, server:result())
-    end)
-
-    it("serves in a loop of luv", function()
-      local found, uv = pcall(require, "luv")
-      if not found then
-        pending "luv is not installed"
-        return
-      end
-      local server = processes.serve(proxy, function()
-        local watch = uv.new_poll(proxy:fileno_())
-        watch:start("r", function()
-          proxy:process_requests()
-          if proxy:stats_().served >= 50 then
-            watch:stop()
-            uv.stop()
-          end
-        end)
-        uv.run()
-        return object.count
-      end, { bg = false })
-      fixture.count_to(50, proxy)
-      assert.equal(50, server:result())
-    end)
   end)
 
   describe("stops", function()

@@ -18,7 +18,11 @@ local function exists(name)
 end
 
 local DOCUMENTS = { "README.md", table.unpack(assert(glob.glob("docs/*.md", 0))) }
-local NO_PROGRAMS = { ["docs/wire-format.md"] = "spec/codec_spec.lua" } -- documents of another kind, and who runs them
+-- Documents of another kind, or whose programs need more than the library, and who runs them.
+local NO_PROGRAMS = {
+  ["docs/wire-format.md"] = "spec/codec_spec.lua",
+  ["docs/event-loops.md"] = "spec/loops_spec.lua",
+}
 
 for _, document in ipairs(DOCUMENTS) do
   describe(document, function()
