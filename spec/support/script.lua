@@ -210,14 +210,14 @@ end
 --- Waits for the script's end; the result has `code` or `signal`, `stdout`, `stderr`, `pid`, `timed_out`.
 function Child:wait()
   while not self.finished and not read_status(self) do
-    if now() >= self.deadline and not self.timed_out then
+    if now() >= self.deadline then
       end_group(self)
-    end
-    if status_lost(self) then
-      self.signal = self.timed_out and signal.SIGKILL or nil
+      self.signal = signal.SIGKILL
+    elseif status_lost(self) then
       break
+    else
+      step(self, self.deadline)
     end
-    step(self, self.timed_out and now() + 5 or self.deadline)
   end
   if not self.finished then
     clean_up(self)
