@@ -289,6 +289,23 @@ describe("the library for C hosts", function()
       ]]
     end)
 
+    it("may have two states that listen on one thread, and leaves both to others at once", function()
+      local text = [[
+        local remoteobj = require "remoteobj"
+        local object = { n = 0 }
+        local remote = remoteobj.Proxy(object)
+        remote:listen_()
+        local client = remoteobj.process(function()
+          for i = 1, 20 do remote.n = i end
+        end):start()
+        function go_on()
+          if object.n < 20 then return true end
+          client:join()
+        end
+      ]]
+      run(text .. ("host.beside [==[%s]==]"):format(text))
+    end)
+
     it("may block in a request too, and others are served meanwhile", function()
       run [[
         local remoteobj = require "remoteobj"

@@ -214,6 +214,44 @@ static void *read_line(void *unused) {
   return NULL;
 }
 
+/* ---- a second state on the same thread ---- */
+
+/* Calls the global function `go_on` of both states until both give false; leaves both to others in between. */
+static void alternate(lua_State *L, lua_State *beside) {
+  int goes_on = 1;
+  while (goes_on) {
+    goes_on = 0;
+    remoteobj_allow_begin(L);
+    remoteobj_allow_begin(beside);
+    poll(NULL, 0, 1);
+    remoteobj_allow_end(L); /* in whatever order */
+    remoteobj_allow_end(beside);
+    for (int i = 0; i < 2; i++) {
+      lua_State *which = i == 0 ? L : beside;
+      lua_getglobal(which, "go_on");
+      if (lua_pcall(which, 0, 1, 0) != LUA_OK)
+        fprintf(stderr, "%s\n", lua_tostring(which, -1));
+      else if (lua_toboolean(which, -1))
+        goes_on = 1;
+      lua_pop(which, 1);
+    }
+  }
+}
+
+/* beside(text): runs the text in a second state, and then both by turns. */
+static int l_beside(lua_State *L) {
+  const char *text = luaL_checkstring(L, 1);
+  lua_State *beside = luaL_newstate();
+  luaL_openlibs(beside);
+  luaL_requiref(beside, "remoteobj", luaopen_remoteobj, 0);
+  if (luaL_dostring(beside, text) == LUA_OK)
+    alternate(L, beside);
+  else
+    fprintf(stderr, "%s\n", lua_tostring(beside, -1));
+  lua_close(beside);
+  return 0;
+}
+
 /* ---- states ---- */
 
 typedef struct Options {
@@ -236,6 +274,7 @@ static int open_library(lua_State *L) {
 static const luaL_Reg functions[] = {{"fail_after", l_fail_after},
                                      {"block", l_block},
                                      {"move", l_move},
+                                     {"beside", l_beside},
                                      {"fileno", l_fileno},
                                      {"process_requests", l_process_requests},
                                      {"handle", l_handle},
