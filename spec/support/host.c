@@ -4,7 +4,8 @@
 **
 ** Usage: host [-t STATES] [-n] [-w] [-r] script.lua
 ** -t: so many states and threads instead of one; -n: does not open the library; -w: a thread of the host allocates and
-** writes lines to stdout meanwhile; -r: one waits for input.
+** writes lines to stdout meanwhile; -r: one waits for input meanwhile, which
+** the host gives it in the end.
 ** Ends with 0 when no script has failed. Says what is left of memory and descriptors.
 */
 #include <errno.h>
@@ -200,6 +201,8 @@ static void *write_lines(void *unused) {
     for (int i = 0; i < 16; i++)
       blocks[i] = malloc((size_t)(10 + 37 * i));
     printf("line %ld\n", n);
+    if (n % 10 == 0)
+      poll(NULL, 0, 1); /* so that whoever reads them keeps up */
     for (int i = 0; i < 16; i++)
       free(blocks[i]);
   }
@@ -212,6 +215,22 @@ static void *read_line(void *unused) {
   if (fgets(line, sizeof line, stdin) != NULL)
     printf("read %s", line);
   return NULL;
+}
+
+/* Input that nobody gives before `give_line`. Returns what to give that, or -1. */
+static int keep_input(void) {
+  int ends[2];
+  if (pipe(ends) != 0 || dup2(ends[0], STDIN_FILENO) < 0)
+    return -1;
+  close(ends[0]);
+  return ends[1];
+}
+
+static void give_line(int input) {
+  static const char line[] = "a line\n";
+  if (write(input, line, sizeof line - 1) < 0)
+    perror("host");
+  close(input);
 }
 
 /* ---- a second state on the same thread ---- */
@@ -358,7 +377,7 @@ static Options read_options(int argc, char **argv) {
 int main(int argc, char **argv) {
   Options options = read_options(argc, argv);
   pthread_t writer = 0, reader = 0;
-  int failed, descriptors = count_descriptors();
+  int failed, descriptors = count_descriptors(), input = options.reads ? keep_input() : -1;
   if (options.writes)
     pthread_create(&writer, NULL, write_lines, NULL);
   if (options.reads)
@@ -367,8 +386,10 @@ int main(int argc, char **argv) {
   atomic_store(&over, 1);
   if (options.writes)
     pthread_join(writer, NULL);
-  if (options.reads)
+  if (options.reads) {
+    give_line(input);
     pthread_join(reader, NULL);
+  }
   if (count_descriptors() != descriptors)
     fprintf(stderr, "%d descriptors instead of %d\n", count_descriptors(), descriptors);
   return failed;
