@@ -31,9 +31,24 @@ static void run_again(ro_Lock *lock, Place here) {
     ro_hook_note(lock, here.L);
 }
 
-/* The upvalue that all these functions have. */
-static ro_Lock *lock_upvalue(lua_State *L) {
-  return lua_touserdata(L, lua_upvalueindex(1));
+/* What the functions that stand in for others have as upvalues. */
+enum { LOCK = 1, ORIGINAL };
+
+static ro_Lock *lock_upvalue(lua_State *L, int upvalue) {
+  return lua_touserdata(L, lua_upvalueindex(upvalue));
+}
+
+static lua_CFunction original_upvalue(lua_State *L) {
+  return lua_tocfunction(L, lua_upvalueindex(ORIGINAL));
+}
+
+/*
+** Does nobody have to know what L resumes? So it is while the state has a single thread and L is the main coroutine:
+** should the first thread begin in the other coroutine, that is noted, and whoever finds the note outdated takes the
+** main one for running. The original is then the last call, since a frame more costs as much as everything else here.
+*/
+static int is_simple(const ro_Lock *lock, const lua_State *L) {
+  return !lock->active && L == lock->main;
 }
 
 /*
@@ -65,16 +80,13 @@ static int resume(lua_State *L, ro_Lock *lock, lua_State *co, int arguments) {
   return results;
 }
 
-/*
-** Upvalues: the lock, and the original function, whose way to refuse what is no coroutine
-** differs among the releases of Lua.
-*/
-static int co_resume(lua_State *L) {
+/* The original's way to refuse what is no coroutine differs among the releases of Lua. */
+static int tracked_resume(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
   int results;
   if (co == NULL)
-    return lua_tocfunction(L, lua_upvalueindex(2))(L);
-  results = resume(L, lock_upvalue(L), co, lua_gettop(L) - 1);
+    return original_upvalue(L)(L);
+  results = resume(L, lock_upvalue(L, LOCK), co, lua_gettop(L) - 1);
   lua_pushboolean(L, results >= 0);
   if (results < 0)
     results = 1;
@@ -82,11 +94,17 @@ static int co_resume(lua_State *L) {
   return results + 1;
 }
 
+static int co_resume(lua_State *L) {
+  if (is_simple(lock_upvalue(L, LOCK), L))
+    return original_upvalue(L)(L);
+  return tracked_resume(L);
+}
+
 static lua_State *new_coroutine(lua_State *L) {
   lua_State *co;
   luaL_checktype(L, 1, LUA_TFUNCTION);
   co = lua_newthread(L);
-  ro_hook_born(lock_upvalue(L), L, co);
+  ro_hook_born(lock_upvalue(L, LOCK), L, co);
   lua_pushvalue(L, 1);
   lua_xmove(L, co, 1);
   return co;
@@ -110,10 +128,12 @@ static int close_failed(lua_State *L, ro_Lock *lock, lua_State *co) {
   return status;
 }
 
-/* What coroutine.wrap returns. Upvalues: the lock, the coroutine. */
-static int wrapped(lua_State *L) {
-  ro_Lock *lock = lock_upvalue(L);
-  lua_State *co = lua_tothread(L, lua_upvalueindex(2));
+/* What coroutine.wrap returns. Upvalues: the coroutine, where the original looks for it, and the lock. */
+enum { COROUTINE = 1, WRAPPED_LOCK };
+
+static int tracked_wrapped(lua_State *L) {
+  ro_Lock *lock = lock_upvalue(L, WRAPPED_LOCK);
+  lua_State *co = lua_tothread(L, lua_upvalueindex(COROUTINE));
   int status, results = resume(L, lock, co, lua_gettop(L));
   if (results >= 0)
     return results;
@@ -128,10 +148,17 @@ static int wrapped(lua_State *L) {
   return lua_error(L);
 }
 
+static int wrapped(lua_State *L) {
+  const ro_Lock *lock = lock_upvalue(L, WRAPPED_LOCK);
+  if (is_simple(lock, L) && lock->wrapped != NULL)
+    return lock->wrapped(L);
+  return tracked_wrapped(L);
+}
+
 static int co_wrap(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_pushvalue(L, lua_upvalueindex(1));
   new_coroutine(L);
+  lua_pushvalue(L, lua_upvalueindex(LOCK));
   lua_pushcclosure(L, wrapped, 2);
   return 1;
 }
@@ -144,10 +171,9 @@ static int can_close(lua_State *L, lua_State *co) {
   return lua_status(co) != LUA_OK || !lua_getstack(co, 0, &ar);
 }
 
-/* Upvalues as of co_resume. */
 static int co_close(lua_State *L) {
-  lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(2));
-  ro_Lock *lock = lock_upvalue(L);
+  lua_CFunction original = original_upvalue(L);
+  ro_Lock *lock = lock_upvalue(L, LOCK);
   lua_State *co = lua_tothread(L, 1);
   int results;
   Place here;
@@ -160,13 +186,13 @@ static int co_close(lua_State *L) {
 }
 
 /*
-** debug.gethook and debug.sethook. Upvalues as of co_resume. The original may be called again:
+** debug.gethook and debug.sethook. The original may be called again:
 ** it has no effect but the one that is wanted in the end. Should it raise, the next signal arms
 ** the coroutine again.
 */
 static int db_hook(lua_State *L) {
-  lua_CFunction original = lua_tocfunction(L, lua_upvalueindex(2));
-  ro_Lock *lock = lock_upvalue(L);
+  lua_CFunction original = original_upvalue(L);
+  ro_Lock *lock = lock_upvalue(L, LOCK);
   lua_State *of = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
   int arguments = lua_gettop(L), results;
   unsigned times;
@@ -189,6 +215,23 @@ static int is_plain(lua_State *L) {
   return 0;
 }
 
+/*
+** What `wrap` of the table on top returns, if that is a C function with a coroutine as its only upvalue; else
+** NULL. [-0, +0, m]
+*/
+static lua_CFunction original_wrapped(lua_State *L) {
+  int top = lua_gettop(L);
+  lua_CFunction function = NULL;
+  if (lua_getfield(L, top, "wrap") == LUA_TFUNCTION && is_plain(L)) {
+    lua_pushcfunction(L, co_create); /* any function */
+    lua_call(L, 1, 1);
+    if (lua_getupvalue(L, top + 1, 1) != NULL && lua_isthread(L, -1) && lua_getupvalue(L, top + 1, 2) == NULL)
+      function = lua_tocfunction(L, top + 1);
+  }
+  lua_settop(L, top);
+  return function;
+}
+
 /* Puts `function` in place of `name` in the table on top, if that can be called as a mere C function. */
 static void replace(lua_State *L, ro_Lock *lock, const char *name, lua_CFunction function) {
   lua_pushlightuserdata(L, lock);
@@ -200,9 +243,10 @@ static void replace(lua_State *L, ro_Lock *lock, const char *name, lua_CFunction
 }
 
 void ro_open_coroutine(lua_State *L, ro_Lock *lock) {
-  luaL_checkstack(L, 6, NULL);
+  luaL_checkstack(L, 8, NULL);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (lua_getfield(L, -1, LUA_COLIBNAME) == LUA_TTABLE) {
+    lock->wrapped = original_wrapped(L);
     replace(L, lock, "create", co_create);
     replace(L, lock, "resume", co_resume);
     replace(L, lock, "wrap", co_wrap);

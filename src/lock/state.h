@@ -99,8 +99,9 @@ struct ro_Lock {
   ro_ForkNode fork;
   int active;
   atomic_int closing;
-  int opened;         /* the coroutine functions are in place */
-  _Atomic int signal; /* what limits.signal was at the last activation */
+  int opened;            /* the coroutine functions are in place */
+  lua_CFunction wrapped; /* what Lua's own coroutine.wrap returns; or NULL */
+  _Atomic int signal;    /* what limits.signal was at the last activation */
   ro_Thread program;
   lua_State *main;
   lua_State *noted; /* the value at the registry's key `&lock->noted`, which keeps it alive; or NULL */
