@@ -10,8 +10,8 @@
 --   group:program("pipes", "raw pipes", { "pipes", "try" })    another program: counts in, seconds out
 --   group:row { "call", per = "pipes", at_most = 1.6 }         a ratio; `above` a difference; neither: the figure
 --
--- It sets `group.title`, and may set `group.chart` (to have a panel in the chart) and `group.rounds` (to take part in
--- so many only). The driver asks by lines: "describe", then "round" again and again.
+-- It sets `group.title`, and may set `group.chart` (to have a panel in the chart), `group.rounds` (to take part in
+-- so many only) and, for what it says after that, `group.warm_up` (operations before each slice that don't count). The driver asks by lines: "describe", then "round" again and again.
 local json = require "bench.json"
 local peer = require "bench.peer"
 local clock = require "posix.time"
@@ -66,7 +66,11 @@ end
 -- own. With the unit "/s" the rate instead.
 function Group:time(name, what, run, unit)
   local entry
+  local warm_up = self.warm_up or 0
   entry = add(self, name, what, unit or "s", function(n)
+    if warm_up > 0 then
+      run(warm_up)
+    end
     local seconds = timed(run, n)
     -- what slowed a round down, the first one too, is not to make the others short
     entry.count = math.min(2 * n, math.max(n // 2, fitting(n, seconds, self.slice)))
