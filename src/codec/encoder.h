@@ -6,6 +6,7 @@
 #define RO_ENCODER_H
 
 #include "codec/codec.h"
+#include "codec/names.h"
 #include "codec/seen.h"
 #include "codec/walk.h"
 
@@ -38,8 +39,10 @@ struct ro_Encoder {
   int number;     /* of the argument or result, for paths */
   int scanned;    /* are the functions that have names in `seen` */
   int busy;
-  int known;           /* are there classes that travel by name; -1: not asked yet */
-  const void *globals; /* address of the table of globals */
+  int known;             /* are there classes that travel by name; -1: not asked yet */
+  int lookups;           /* how many tables were looked for among them since it was asked */
+  ro_NamesFilter filter; /* of them, once there were many look-ups */
+  const void *globals;   /* address of the table of globals */
   ro_Class *classes;
   uint32_t class_count, class_capacity;
 };

@@ -1,5 +1,7 @@
 #include "codec/names.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 #include "codec/codec.h"
@@ -38,6 +40,16 @@ int ro_names_any_known(lua_State *L) {
   any = lua_next(L, -2);
   lua_pop(L, any ? 3 : 1);
   return any;
+}
+
+void ro_names_filter(lua_State *L, ro_NamesFilter *filter) {
+  memset(filter, 0, sizeof *filter);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &known_key);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    unsigned bit = ro_names_bit(lua_topointer(L, -2));
+    filter->words[bit / 64] |= UINT64_C(1) << bit % 64;
+  }
+  lua_pop(L, 1);
 }
 
 int ro_names_known(lua_State *L, int index) {

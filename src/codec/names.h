@@ -5,6 +5,8 @@
 #ifndef RO_NAMES_H
 #define RO_NAMES_H
 
+#include <stdint.h>
+
 #include <lua.h>
 
 /* What RO_EXT_NAMED names; the words are part of the wire format. */
@@ -23,6 +25,25 @@ void ro_names_call(lua_State *L, const char *name, int arguments, int results);
 
 /* Is any class known by registration or because it belongs to a proxied object. [-0, +0, -] */
 int ro_names_any_known(lua_State *L);
+
+/* Hashes of the addresses of all classes known so (a Bloom filter with one hash). */
+typedef struct ro_NamesFilter {
+  uint64_t words[16];
+} ro_NamesFilter;
+
+/* Fills the filter. What becomes known later is not in it. [-0, +0, -] */
+void ro_names_filter(lua_State *L, ro_NamesFilter *filter);
+
+/* Where the hash of an address is in the filter: the number of a bit. */
+static inline unsigned ro_names_bit(const void *address) {
+  return (unsigned)((uint64_t)((uintptr_t)address >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 54);
+}
+
+/* Was the class at the address perhaps known when the filter was filled; certainly not, if this is 0. */
+static inline int ro_names_may_be_known(const ro_NamesFilter *filter, const void *address) {
+  unsigned bit = ro_names_bit(address);
+  return filter->words[bit / 64] >> bit % 64 & 1;
+}
 
 /*
 ** Pushes the name of the class at `index` known so and returns 1; else returns 0 and pushes

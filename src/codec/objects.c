@@ -7,6 +7,8 @@
 #include "codec/names.h"
 #include "codec/put.h"
 
+#define UNFILTERED 16 /* tables of a session that are looked for among the known classes without a filter */
+
 /* Writes a reference to the topmost value if it was opened before in this session. */
 static int put_reference(ro_Encoder *e, uint32_t number) {
   if (number == 0)
@@ -97,13 +99,28 @@ static uint32_t class_of_metatable(ro_Encoder *e) {
   return number;
 }
 
+/*
+** May the topmost table be a class known by name? The filter answers for most; it is made when there are enough
+** tables for that to pay.
+*/
+static int may_be_known(ro_Encoder *e) {
+  lua_State *L = e->walk.L;
+  if (e->known < 0) {
+    e->known = ro_names_any_known(L);
+    e->lookups = 0;
+  }
+  if (!e->known)
+    return 0;
+  if (e->lookups < UNFILTERED && ++e->lookups == UNFILTERED)
+    ro_names_filter(L, &e->filter);
+  return e->lookups < UNFILTERED || ro_names_may_be_known(&e->filter, lua_topointer(L, -1));
+}
+
 /* Is the topmost table a class that travels by name; pushes the name then. */
 static int named_class(ro_Encoder *e) {
   lua_State *L = e->walk.L;
   uint32_t number;
-  if (e->known < 0)
-    e->known = ro_names_any_known(L);
-  if (e->known && ro_names_known(L, -1))
+  if (may_be_known(e) && ro_names_known(L, -1))
     return 1;
   if (e->class_count == 0)
     return 0;
@@ -142,6 +159,7 @@ static uint32_t call_pack(ro_Encoder *e, const ro_Class *class) {
   ro_walk_anchored(&e->walk, class->pack);
   lua_pushvalue(L, top);
   lua_call(L, 1, LUA_MULTRET);
+  e->known = -1; /* it may have made classes known */
   n = lua_gettop(L) - top;
   luaL_checkstack(L, LUA_MINSTACK, "values of __pack");
   lua_createtable(L, n, 0);

@@ -150,11 +150,23 @@ static int is_utf8(const uint8_t *p, size_t size) {
 /* Copies `size` bytes; returns whether all of them are ASCII. One pass: the bytes are touched anyway. */
 static int copy_ascii(uint8_t *to, const uint8_t *from, size_t size) {
   uint64_t word[4], all = 0;
+  uint32_t half;
   uint8_t rest = 0;
   for (; size >= sizeof word; size -= sizeof word, from += sizeof word, to += sizeof word) {
     memcpy(word, from, sizeof word);
     all |= (word[0] | word[1]) | (word[2] | word[3]);
     memcpy(to, word, sizeof word);
+  }
+  for (; size >= sizeof all; size -= sizeof all, from += sizeof all, to += sizeof all) {
+    memcpy(word, from, sizeof all);
+    all |= word[0];
+    memcpy(to, word, sizeof all);
+  }
+  if (size >= sizeof half) {
+    memcpy(&half, from, sizeof half);
+    all |= half;
+    memcpy(to, &half, sizeof half);
+    size -= sizeof half, from += sizeof half, to += sizeof half;
   }
   for (; size > 0; size--)
     rest |= *to++ = *from++;
