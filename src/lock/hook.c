@@ -28,14 +28,24 @@ static int is_due(const ro_Lock *lock, lua_State *L) {
          (atomic_load_explicit(&lock->attentive, memory_order_relaxed) && lua_gethookmask(L) == 0);
 }
 
+/*
+** Sets our hook, which is there, once more. Lua looks at its hooks where a function is marked to stop, and takes
+** the mark away when it finds none: a handler that has set one between the two sees it never fire.
+*/
+static void set_again(lua_State *L) {
+  lua_sethook(L, on_hook, lua_gethookmask(L), lua_gethookcount(L));
+}
+
 int ro_hook_arm(ro_Lock *lock, int instructions) {
   lua_State *L = to_arm(lock);
   if (L == NULL || !is_due(lock, L))
     return 0;
   if (lua_gethook(L) == on_hook) {
     int will_fire = lua_gethookmask(L) & LUA_MASKCOUNT;
-    if (will_fire && (lock->armed != L || !atomic_load_explicit(&lock->attentive, memory_order_relaxed)))
-      return 1; /* waiting to fire, or inherited: will fire as well */
+    if (will_fire && (lock->armed != L || !atomic_load_explicit(&lock->attentive, memory_order_relaxed))) {
+      set_again(L); /* waiting to fire, or inherited: will fire as well */
+      return 1;
+    }
     if (lock->armed != L)
       return 0;
     ro_hook_disarm(
