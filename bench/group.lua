@@ -11,7 +11,8 @@
 --   group:row { "call", per = "pipes", at_most = 1.6 }         a ratio; `above` a difference; neither: the figure
 --
 -- It sets `group.title`, and may set `group.chart` (to have a panel in the chart), `group.rounds` (to take part in
--- so many only) and, for what it says after that, `group.warm_up` (operations before each slice that don't count). The driver asks by lines: "describe", then "round" again and again.
+-- so many only) and, for what it says after that, `group.warm_up` (operations before each slice that don't count).
+-- The driver asks by lines: "describe", then "round" again and again.
 local json = require "bench.json"
 local peer = require "bench.peer"
 local clock = require "posix.time"
