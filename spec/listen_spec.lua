@@ -601,7 +601,7 @@ describe("listening", function()
           for _, client in ipairs(clients) do
             answered = answered + client:result(2 * wait.LIMIT)
           end
-          assert.is_true(answered > 0)
+          assert.is_true(answered > 0 or not bg) -- by hand a millisecond may be too short for all of them
           server:send "end"
           local rounds, count = server:result()
           assert.equal(ROUNDS // 4, rounds)
