@@ -18,6 +18,6 @@ run_with() {
 
 run examples/counter.lua
 run examples/sampler.lua
-run examples/loop_poll.lua
+run_with posix.poll examples/loop_poll.lua
 run_with cqueues examples/loop_cqueues.lua
 run_with luv examples/loop_luv.lua
