@@ -29,11 +29,13 @@ static int is_due(const ro_Lock *lock, lua_State *L) {
 }
 
 /*
-** Sets our hook, which is there, once more. Lua looks at its hooks where a function is marked to stop, and takes
-** the mark away when it finds none: a handler that has set one between the two sees it never fire.
+** Has our hook, which is there, fire at the next instruction. Lua looks at its hooks where a function is marked to
+** stop, and takes the mark away when it finds none: a handler that has set one between the two sees it never fire.
 */
-static void set_again(lua_State *L) {
-  lua_sethook(L, on_hook, lua_gethookmask(L), lua_gethookcount(L));
+static void set_again(ro_Lock *lock, lua_State *L) {
+  if (lock->armed == L)
+    lock->armed_count = 1;
+  lua_sethook(L, on_hook, lua_gethookmask(L), 1);
 }
 
 int ro_hook_arm(ro_Lock *lock, int instructions) {
@@ -43,7 +45,7 @@ int ro_hook_arm(ro_Lock *lock, int instructions) {
   if (lua_gethook(L) == on_hook) {
     int will_fire = lua_gethookmask(L) & LUA_MASKCOUNT;
     if (will_fire && (lock->armed != L || !atomic_load_explicit(&lock->attentive, memory_order_relaxed))) {
-      set_again(L); /* waiting to fire, or inherited: will fire as well */
+      set_again(lock, L); /* waiting to fire, or inherited: will fire as well */
       return 1;
     }
     if (lock->armed != L)
