@@ -29,10 +29,13 @@ static int is_due(const ro_Lock *lock, lua_State *L) {
 }
 
 /*
-** Has our hook, which is there, fire at the next instruction. Lua looks at its hooks where a function is marked to
-** stop, and takes the mark away when it finds none: a handler that has set one between the two sees it never fire.
+** Has our hook, which was set some time ago and has not fired, fire at the next instruction. The program may be in a call
+** that takes long; or Lua has overlooked the hook: it looks at hooks where a function is marked to stop, and takes
+** the mark away when it finds none, also one that a handler has set between the two.
 */
 static void set_again(ro_Lock *lock, lua_State *L) {
+  if (ro_now() - lock->armed_at < RO_OVERLOOKED)
+    return;
   if (lock->armed == L)
     lock->armed_count = 1;
   lua_sethook(L, on_hook, lua_gethookmask(L), 1);
@@ -61,6 +64,7 @@ int ro_hook_arm(ro_Lock *lock, int instructions) {
   lock->armed = L;
   lock->armed_count = lock->user.mask == 0 ? instructions : 1;
   lock->times_armed++;
+  lock->armed_at = ro_now();
   lua_sethook(L, on_hook, lock->user.mask | LUA_MASKCOUNT, lock->armed_count);
   return 1;
 }

@@ -35,6 +35,12 @@
 */
 #define RO_LEAST_TURN 300
 
+/*
+** How long a hook may take to fire, in nanoseconds, before a signal that finds it set takes it for overlooked. A
+** turn that has lasted so long may have fewer instructions than RO_LEAST_TURN.
+*/
+#define RO_OVERLOOKED (INT64_C(50) * 1000)
+
 /* How many it runs before it is told that the state is closing. */
 #define RO_CLOSING_TURN 100000
 
@@ -45,7 +51,8 @@
 #define RO_ATTENTIVE_TURN 100
 #define RO_ATTENTIVE_PAUSE RO_PATIENCE_MOST
 
-/* The longest pause between two signals to a holder that has not answered the last. */
+/* The first and the longest pause between two signals to a holder that has not answered the last. */
+#define RO_PAUSE_LEAST (2 * RO_OVERLOOKED)
 #define RO_PAUSE_MOST (INT64_C(100) * RO_SECOND / 1000)
 
 struct ro_Thread {
@@ -114,6 +121,7 @@ struct ro_Lock {
   lua_State *volatile armed;   /* the coroutine that has our hook, or NULL */
   volatile int armed_count;    /* the count it was armed with */
   volatile unsigned times_armed;
+  int64_t armed_at;
   volatile ro_UserHook user; /* of `armed` */
   ro_Patience attention;     /* how long the program stays attentive after it was interrupted */
   int64_t attentive_until;

@@ -186,7 +186,7 @@ static void wait_until(ro_Lock *lock, ro_Thread *self, int64_t deadline) {
 ** the mutex held.
 */
 static int wait_turn(ro_Lock *lock, ro_Thread *self) {
-  int64_t due = interrupt_time(lock, self), pause = RO_SLICE;
+  int64_t due = interrupt_time(lock, self), pause = RO_PAUSE_LEAST;
   unsigned turns = lock->turns;
   int asked = 0;
   while (!self->granted) {
@@ -197,7 +197,7 @@ static int wait_turn(ro_Lock *lock, ro_Thread *self) {
     if (turns != lock->turns) {
       turns = lock->turns;
       due = interrupt_time(lock, self);
-      pause = RO_SLICE;
+      pause = RO_PAUSE_LEAST;
       asked = 0;
     }
     if (due != RO_NEVER && (due == 0 || ro_now() >= due)) {
