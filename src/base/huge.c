@@ -1,17 +1,17 @@
 #include "base/huge.h"
 
+#include "base/platform.h"
+
+#if RO_HAS_HUGE_PAGES
+
 #include <stdint.h>
 #include <string.h>
-
-#if defined(__linux__) && !defined(RO_NO_LINUX)
 #include <sys/mman.h>
 #include <unistd.h>
-#endif
 
 static const char allocator_key = 0;
 
 void ro_prefer_huge_pages(void *block, size_t size) {
-#if defined(MADV_HUGEPAGE)
   uintptr_t page, first, end;
   if (size < RO_WORTH_HUGE_PAGES)
     return;
@@ -19,10 +19,6 @@ void ro_prefer_huge_pages(void *block, size_t size) {
   first = ((uintptr_t)block + page - 1) & ~(page - 1);
   end = ((uintptr_t)block + size) & ~(page - 1);
   madvise((void *)first, end - first, MADV_HUGEPAGE);
-#else
-  (void)block;
-  (void)size;
-#endif
 }
 
 /* ---- strings ---- */
@@ -91,3 +87,16 @@ void ro_push_bytes(lua_State *L, const char *bytes, size_t size) {
   else
     push_large(L, (Bytes){bytes, size});
 }
+
+#else
+
+void ro_prefer_huge_pages(void *block, size_t size) {
+  (void)block;
+  (void)size;
+}
+
+void ro_push_bytes(lua_State *L, const char *bytes, size_t size) {
+  lua_pushlstring(L, bytes, size);
+}
+
+#endif

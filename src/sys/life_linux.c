@@ -53,15 +53,6 @@ void ro_life_inherit(ro_Life *life) {
   (void)life;
 }
 
-int ro_life_goes_on(const ro_Life *life) {
-  struct pollfd end = {.fd = life->fd, .events = POLLIN};
-  int n;
-  do {
-    n = poll(&end, 1, 0);
-  } while (n < 0 && errno == EINTR);
-  return n == 0;
-}
-
 int ro_life_is_ending(ro_Life *life) {
   (void)life;
   return 0;

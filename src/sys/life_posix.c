@@ -87,15 +87,6 @@ void ro_life_inherit(ro_Life *life) {
   ro_descriptor_close(&life->bond);
 }
 
-int ro_life_goes_on(const ro_Life *life) {
-  struct pollfd end = {.fd = life->fd, .events = POLLIN};
-  int n;
-  do {
-    n = poll(&end, 1, 0);
-  } while (n < 0 && errno == EINTR);
-  return n == 0;
-}
-
 /* The pipe ends a moment before the process does, or long before if it has closed its end. */
 int ro_life_is_ending(ro_Life *life) {
   struct timespec pause = {.tv_nsec = (long)life->pause};
