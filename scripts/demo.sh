@@ -9,15 +9,18 @@ run() {
   "$lua" "$1"
 }
 
-# The same, of one that needs a module which is not installed for it.
+# The same, of one that needs modules which are not installed for it.
 run_with() {
-  if "$lua" -e "require '$1'" 2>/dev/null; then
-    run "$2"
-  fi
+  example=$1
+  shift
+  for module; do
+    "$lua" -e "require '$module'" 2>/dev/null || return 0
+  done
+  run "$example"
 }
 
 run examples/counter.lua
 run examples/sampler.lua
-run_with posix.poll examples/loop_poll.lua
-run_with cqueues examples/loop_cqueues.lua
-run_with luv examples/loop_luv.lua
+run_with examples/loop_poll.lua posix
+run_with examples/loop_cqueues.lua posix cqueues
+run_with examples/loop_luv.lua posix luv
