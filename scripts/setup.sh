@@ -75,7 +75,7 @@ has() {
   compiler) echo '#include <stdio.h>' | cc -E -xc - >/dev/null 2>&1 ;;
   luaposix) has_module posix ;;
   busted) has_command busted && has_module busted.runner ;;
-  cqueues | luv | socket | cjson | cmsgpack) has_module "$1" ;;
+  cqueues | luv | socket | cjson | cmsgpack | dkjson) has_module "$1" ;;
   penlight) has_module pl.class ;;
   multilib) echo 'int main(void) { return 0; }' | cc -m32 -xc -o /dev/null - >/dev/null 2>&1 ;;
   lua-source) [ -f build/lua-source/src/lua.h ] ;;
@@ -94,14 +94,14 @@ package_of() {
   multilib) echo gcc-multilib ;;
   musl-gcc) echo musl-tools ;;
   ldoc) echo lua-ldoc ;;
-  busted | cqueues | luv | socket | cjson | cmsgpack | penlight) echo "lua-$1" ;;
+  busted | cqueues | luv | socket | cjson | cmsgpack | dkjson | penlight) echo "lua-$1" ;;
   *) echo "$1" ;;
   esac
 }
 
 rock_of() {
   case $1 in
-  luaposix | busted | cqueues | luv | penlight | luacheck | ldoc) echo "$1" ;;
+  luaposix | busted | cqueues | luv | dkjson | penlight | luacheck | ldoc) echo "$1" ;;
   socket) echo luasocket ;;
   cjson) echo lua-cjson ;;
   cmsgpack) echo lua-cmsgpack ;;
@@ -114,7 +114,7 @@ why() {
   lua5.4) echo "the library runs on it" ;;
   headers | compiler) echo "the library is built with it" ;;
   busted) echo "runs the specs" ;;
-  luaposix) echo "the specs and the benchmark use it" ;;
+  luaposix | dkjson) echo "the specs and the benchmark use it" ;;
   mandoc) echo "checks the manual page" ;;
   luarocks) echo "a spec builds and installs the rock" ;;
   ldoc) echo "makes the reference" ;;
@@ -237,15 +237,15 @@ needed="compiler lua5.4 headers"
 optional=
 case $level in
 bench)
-  needed="$needed luaposix"
+  needed="$needed luaposix dkjson"
   optional="cqueues cjson cmsgpack"
   ;;
 test)
-  needed="$needed luaposix busted"
+  needed="$needed luaposix dkjson busted"
   optional="luarocks ldoc pkg-config g++ cqueues luv socket penlight cjson cmsgpack"
   ;;
 lint)
-  needed="$needed luaposix busted luarocks luacheck clang-format pkg-config g++"
+  needed="$needed luaposix dkjson busted luarocks luacheck clang-format pkg-config g++"
   optional="ldoc cqueues luv socket penlight cjson cmsgpack clang clang-tidy multilib musl-gcc lua-source"
   ;;
 doc)
