@@ -53,7 +53,7 @@ function helper.folder()
     quoted(root .. "src/sys/event.c"),
     quoted(root .. "src/sys/descriptor.c"),
     quoted(root .. "src/sys/ppoll.c"),
-    quoted(root .. "src/sys/") .. "life_*.c",
+    quoted(root .. "src/sys/") .. "life*.c",
     "-lpthread 2>&1",
   }, " ")
   local ok, text = command_output(command)
