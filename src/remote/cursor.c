@@ -2,6 +2,8 @@
 
 #include <lauxlib.h>
 
+#include "remote/handles.h"
+
 /* A chunk ends when it has this many bytes, or entries. */
 #define CHUNK_BYTES (size_t)(64 * 1024)
 #define CHUNK_ENTRIES 8192
@@ -198,13 +200,10 @@ static int encode_entries(ro_Encoder *e, int cursor) {
 /* Answers with a handle for the cursor on top, which is popped, and its first chunk. */
 static void answer_first(ro_Encoder *e, int handles) {
   lua_State *L = ro_encoder_state(e);
-  lua_Integer handle;
-  lua_rawgeti(L, handles, 0); /* the last handle given out */
-  handle = lua_tointeger(L, -1) + 1;
-  lua_pop(L, 1);
+  lua_Integer handle = ro_handle_new(L, handles);
   lua_pushinteger(L, handle);
   ro_encode(e, lua_gettop(L), 0);
-  lua_rawseti(L, handles, 0);
+  lua_pop(L, 1);
   if (encode_entries(e, lua_gettop(L))) {
     lua_pushvalue(L, -1);
     lua_rawseti(L, handles, handle);

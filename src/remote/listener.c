@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/registry.h"
+#include "remote/handles.h"
 #include "remote/seats.h"
 #include "remote/serve.h"
 
@@ -36,7 +37,7 @@ void ro_listener_retire(lua_State *L, ro_Listener *listener) {
     return;
   listener->phase = RO_LISTENER_ENDED;
   listener->proxy->listener = NULL;
-  ro_forget_handles(L, &listener->hub);
+  ro_handles_forget(L, &listener->hub);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
 }

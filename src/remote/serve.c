@@ -1,60 +1,16 @@
 #include "remote/serve.h"
 
-#include <string.h>
-
 #include <lauxlib.h>
 
 #include "base/limits.h"
-#include "base/registry.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
 #include "remote/chain.h"
 #include "remote/cursor.h"
 #include "remote/execute.h"
+#include "remote/handles.h"
 
 #define KEPT_MEMORY (size_t)(256 * 1024)
-
-/* ---- handles: what clients have a right to, by connection; kept in the registry under the hub ---- */
-
-/* Pushes the table of the request's client, made at its first need. [-0, +1, m] */
-static void push_handles(lua_State *L, ro_Service *s) {
-  ro_push_kept_table(L, s->hub, NULL);
-  if (lua_rawgeti(L, -1, (lua_Integer)s->request->client) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, (lua_Integer)s->request->client);
-    ro_hub_mark(s->hub, s->request);
-  }
-  lua_remove(L, -2);
-}
-
-void ro_forget_handles(lua_State *L, const ro_Hub *hub) {
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, hub);
-}
-
-static void forget_client(lua_State *L, const ro_Service *s) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, s->hub) == LUA_TTABLE) {
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)s->request->client);
-  }
-  lua_pop(L, 1);
-}
-
-static void release_handles(lua_State *L, ro_Service *s) {
-  const ro_Request *r = s->request;
-  push_handles(L, s);
-  for (size_t at = r->offset; at + sizeof(uint64_t) <= r->bytes.size; at += sizeof(uint64_t)) {
-    uint64_t handle;
-    memcpy(&handle, r->bytes.data + at, sizeof handle);
-    if (handle == 0)
-      continue;
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)handle);
-  }
-  lua_pop(L, 1);
-}
 
 /* ---- operations ---- */
 
@@ -110,7 +66,7 @@ static void encode_results(lua_State *L, ro_Service *s, const Iteration *iterati
   luaL_checkstack(L, 12, "too many results");
   answer_rules(L, OBJECT, &rules, "result");
   if (iteration->operation != RO_OP_ROOT) {
-    push_handles(L, s);
+    ro_push_handles(L, s->hub, s->request);
     e = ro_encoder_open(L, s->answer, &rules);
     lua_pushvalue(L, first);
     ro_cursor_answer(e, iteration->operation, iteration->number, first + 1);
@@ -144,9 +100,9 @@ static int serve_protected(lua_State *L) {
   if (s->prepare != NULL)
     s->prepare(L, s->context);
   if (r->ended) {
-    forget_client(L, s);
+    ro_handles_forget_client(L, s->hub, r);
   } else if (r->head.kind == RO_FRAME_RELEASE) {
-    release_handles(L, s);
+    ro_handles_release(L, s->hub, s->request);
   } else {
     serve_request(L, s);
   }

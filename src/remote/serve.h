@@ -25,9 +25,6 @@ int ro_serve(lua_State *L, ro_Service *service);
 /* Leaves the frame that refuses the request in `answer`. */
 void ro_refuse(const ro_Request *request, ro_Buffer *answer);
 
-/* Forgets the cursors of all clients of the listener whose hub it is. [-0, +0, -] */
-void ro_forget_handles(lua_State *L, const ro_Hub *hub);
-
 /* Keeps what runs a request out of tracebacks. [-0, +0, m] */
 void ro_open_serve(lua_State *L);
 
