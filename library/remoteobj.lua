@@ -227,11 +227,46 @@ function Process:iter() end
 ---@overload fun(options: remoteobj.ProcessOptions): remoteobj.Process
 function remoteobj.process(func, ...) end
 
----The same under the names of the original's module of utilities.
+---The names of the original's module of utilities.
 ---@class remoteobj.util
 remoteobj.util = {}
 
 remoteobj.util.process = remoteobj.process
+
+---@class remoteobj.ListenerOptions
+---@field callback? fun(object: any) Called there again and again.
+---@field bg? boolean Serve in the background (default: with a callback only), else between the calls of the callback.
+---@field delay? number Seconds between two calls of the callback (default 0).
+---@field wait? boolean Return when it listens (default true).
+---@field wait_timeout? number Seconds that this may take.
+---@field name_? string
+---@field group_? any
+---@field daemon_? boolean
+---@field timeout_? number
+---@field raises_? boolean
+---@field results_? boolean
+---@field exc_? remoteobj.Except
+---@field [string] remoteobj.UnknownOption
+
+---A started process that listens for an object; the end of the `<close>` variable's block stops and joins it.
+---@param object any
+---@param options? remoteobj.ListenerOptions
+---@return remoteobj.Process
+---@return remoteobj.Proxy
+function remoteobj.util.listener(object, options) end
+
+---Makes of a function one that gives listeners whose callback it is.
+---@param func fun(object: any, ...: any)
+---@param ... any its further arguments
+---@return fun(object: any, options?: remoteobj.ListenerOptions): remoteobj.Process, remoteobj.Proxy
+function remoteobj.util.listener_func(func, ...) end
+
+---Prints as `print` does, in one write.
+---@param ... any
+function remoteobj.util.mprint(...) end
+
+---Ends the process by SIGSEGV.
+function remoteobj.util.segfault() end
 
 -- ---- errors ----
 

@@ -188,7 +188,7 @@ describe("the definitions for editors", function()
       all.remoteobj[name] = true
     end
     for name, func in pairs(file.functions) do
-      all["options of " .. name:match "[^.]+$"] = options_of(func)
+      all["options of " .. name:match "^remoteobj%.(.+)$"] = options_of(func)
     end
     for _, owner in ipairs { "Proxy", "Stats", "Listening", "Process", "Except", "Context", "Error", "RemoteError" } do
       all[owner] = members("remoteobj." .. owner)

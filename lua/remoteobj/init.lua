@@ -39,7 +39,7 @@ local remoteobj = {
   traceback = core.traceback,
 }
 
-for _, part in ipairs { "except", "spawn" } do
+for _, part in ipairs { "except", "spawn", "util" } do
   for name, value in pairs(require("remoteobj." .. part)) do
     remoteobj[name] = value
   end

@@ -2,16 +2,11 @@
 -- @module remoteobj
 
 local Process = require "remoteobj.process"
-local book = require "remoteobj.book"
 local channels = require "remoteobj.channel"
 local naming = require "remoteobj.naming"
 local options = require "remoteobj.options"
 
-local extra = {
-  exc_ = function(value)
-    return book.is_except(value), "an Except"
-  end,
-}
+local extra = { exc_ = options.except }
 
 local function choose(value, default)
   if value == nil then
@@ -70,8 +65,4 @@ local function process(...)
   return setmetatable(self, Process)
 end
 
---- The same under the names of the original's module of utilities.
--- @table util
--- @tfield function process see `process`
-
-return { process = process, util = { process = process } }
+return { process = process }

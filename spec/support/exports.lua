@@ -92,6 +92,7 @@ local function all_options(proxy)
     ["LocalExcept"] = options_of(remoteobj.LocalExcept, wrong),
     ["Except:__call"] = options_of(exc, wrong),
     ["unpack"] = options_of(remoteobj.unpack, "", wrong),
+    ["util.listener"] = options_of(remoteobj.util.listener, {}, wrong),
   }
 end
 

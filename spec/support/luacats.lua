@@ -268,7 +268,7 @@ local function definition(self, text)
     self.variables[variable] = assert(block.class, "a table without a class")
     return
   end
-  local owner, separator, name, list = text:match "^function (%w+)([.:])([%w_]+)%((.*)%) end$"
+  local owner, separator, name, list = text:match "^function ([%w.]+)([.:])([%w_]+)%((.*)%) end$"
   if owner then
     check_params(block, list)
     assert(block.description, "a function without a description")

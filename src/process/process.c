@@ -27,6 +27,7 @@
 #include "process/output.h"
 #include "process/record.h"
 #include "process/stream.h"
+#include "process/system.h"
 #include "process/values.h"
 #include "sys/descriptor.h"
 
@@ -385,5 +386,6 @@ void ro_open_process(lua_State *L) {
   luaL_newlib(L, functions);
   ro_open_record(L);
   ro_failure_functions(L);
+  ro_system_functions(L);
   lua_setfield(L, -2, "_process");
 }
