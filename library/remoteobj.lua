@@ -396,6 +396,35 @@ function remoteobj.traceback(err) end
 ---@param seconds number
 function remoteobj.sleep(seconds) end
 
+---What is still to come: what an evaluation with `async = true` gives at once.
+---@class remoteobj.Future
+local Future = {}
+
+---Waits for the results; gives the same again each time.
+---@param timeout? number seconds, without end if not given; nothing is cancelled when they have passed
+---@return any ... all results
+function Future:get(timeout) end
+
+---Is there a result, or an error? Doesn't wait.
+---@return boolean
+function Future:done() end
+
+---Calls a function once the future is done: at once, or while this process waits inside the library.
+---@param func fun(future: remoteobj.Future)
+function Future:on_done(func) end
+
+---@class remoteobj.WaitForOptions
+---@field all? boolean Wait for all of them (default), else for any one.
+---@field timeout? number Seconds, without end if not given.
+---@field [string] remoteobj.UnknownOption
+
+---Waits for futures, whatever they come from.
+---@param futures remoteobj.Future[]
+---@param options? remoteobj.WaitForOptions
+---@return remoteobj.Future[] done in the given order
+---@return remoteobj.Future[] others
+function remoteobj.wait(futures, options) end
+
 ---@class remoteobj.PollEvents
 ---@field IN? boolean
 ---@field PRI? boolean

@@ -190,7 +190,10 @@ describe("the definitions for editors", function()
     for name, func in pairs(file.functions) do
       all["options of " .. name:match "^remoteobj%.(.+)$"] = options_of(func)
     end
-    for _, owner in ipairs { "Proxy", "Stats", "Listening", "Process", "Except", "Context", "Error", "RemoteError" } do
+    local classes = {
+      "Proxy", "Stats", "Listening", "Future", "Process", "Except", "Context", "Error", "RemoteError",
+    }
+    for _, owner in ipairs(classes) do
       all[owner] = members("remoteobj." .. owner)
       each_ancestor("remoteobj." .. owner, function(class)
         for name, func in pairs(class.methods) do

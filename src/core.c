@@ -9,6 +9,7 @@
 #include "base/platform.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
+#include "future/future.h"
 #include "host/host.h"
 #include "lock/lock.h"
 #include "process/process.h"
@@ -45,6 +46,7 @@ int ro_open_core(lua_State *L) {
   ro_open_codec(L);
   ro_open_lock(L);
   ro_open_failure(L);
+  ro_open_future(L);
   ro_open_remote(L);
   ro_open_process(L);
   ro_open_host(L);

@@ -29,6 +29,7 @@ local remoteobj = {
   get = core.get,
   sleep = core.sleep,
   poll = core.poll,
+  wait = core.wait,
   patch_blocking = require "remoteobj.patch",
   limits = core.limits,
   pack = core.pack,

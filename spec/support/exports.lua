@@ -1,5 +1,6 @@
 -- What the library really offers, looked up in the library itself: owner -> { name -> true }. Owners are the module
 -- ("remoteobj"), its tables and classes, and "options of F" for each function F that takes a table of options.
+local core = require "remoteobj.core"
 local remoteobj = require "remoteobj"
 
 local exports = {}
@@ -60,6 +61,11 @@ local function proxy_class(proxy)
   return join(set_of(table_in(index)), metamethods(proxy, { __index = true, __newindex = true }))
 end
 
+local function future_class(future)
+  local metatable = debug.getmetatable(future)
+  return join(set_of(metatable.__index), metamethods(future))
+end
+
 local function handle_class(proxy)
   local handle = proxy:listen_ { bg = false }
   proxy:stop_listen_()
@@ -87,6 +93,7 @@ local function all_options(proxy)
     ["Proxy:with_"] = options_of(proxy.with_, proxy, wrong),
     ["Proxy:listen_"] = options_of(proxy.listen_, proxy, wrong),
     ["Proxy:wait_until_listening"] = options_of(proxy.wait_until_listening, proxy, wrong),
+    ["wait"] = options_of(remoteobj.wait, {}, wrong),
     ["process"] = options_of(remoteobj.process, { print, no_such = 1 }),
     ["Except"] = options_of(remoteobj.Except, wrong),
     ["LocalExcept"] = options_of(remoteobj.LocalExcept, wrong),
@@ -157,6 +164,7 @@ function exports.all()
     Proxy = proxy_class(proxy),
     Stats = set_of(proxy:stats_()),
     Listening = handle_class(proxy),
+    Future = future_class(core._future.new()),
     Process = class_in_lua(process, getmetatable(process).__index),
     Except = join(class_in_lua(exc, getmetatable(exc).__index), class_in_lua(own, getmetatable(own).__index)),
     Context = metamethods(exc()),

@@ -46,6 +46,8 @@ static void in_child(ro_ForkNode *node) {
   ro_signal_in_child();
   pthread_mutex_init(&lock->mutex, NULL);
   ro_turn_init(&lock->program.turn);
+  lock->interests = NULL; /* the parent's */
+  lock->awaiting = 0;
   if (!lock->active)
     return;
   held = pthread_equal(atomic_load(&lock->slot->holder), pthread_self());
@@ -66,6 +68,7 @@ static void in_child(ro_ForkNode *node) {
   atomic_store(&lock->closing, 0);
   ro_wait_forget(&lock->program);
   lock->program.granted = lock->program.raised = lock->program.woken = 0;
+  lock->program.polls = lock->program.awaits = 0;
   lock->active = 0;
 }
 

@@ -102,6 +102,46 @@ int ro_wait_poll(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadlin
 */
 int ro_wait_poll_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline);
 
+/* ---- what every wait of the library watches besides what it waits for ---- */
+
+#define RO_INTEREST_MOST 3 /* descriptors of one */
+
+/*
+** A source of news that somebody has asked for: while it has users, every wait of the library in this state,
+** whatever it waits for, watches its descriptors too. Owned by who uses it; touched with the lock held.
+*/
+typedef struct ro_Interest ro_Interest;
+struct ro_Interest {
+  ro_Interest *next;
+  unsigned users; /* how many reasons there are to watch it */
+  /* Fills in at most RO_INTEREST_MOST of `fds` and returns how many; may lower *until. No Lua. */
+  nfds_t (*watch)(ro_Interest *interest, struct pollfd *fds, int64_t *until);
+  /*
+  ** Takes in what there is, with or without news. Waits for nothing but in Lua functions that it calls; raises
+  ** nothing. [-0, +0, -]
+  */
+  void (*attend)(lua_State *L, ro_Interest *interest);
+};
+
+/* Adds a reason to watch it. */
+void ro_interest_use(ro_Lock *lock, ro_Interest *interest);
+
+/* Takes one away. */
+void ro_interest_drop(ro_Lock *lock, ro_Interest *interest);
+
+/* What it watches has changed: threads that wait are to look anew. */
+void ro_interest_changed(ro_Lock *lock, const ro_Interest *interest);
+
+/*
+** Waits until an interest has been attended to, ro_wait_notify was called, or `deadline` has passed; may return for
+** no reason. Returns 0; or -1 with the error that interrupts the wait pushed. Needs four free stack slots.
+** [-0, +(0|1), -]
+*/
+int ro_wait_interests(lua_State *L, int64_t deadline);
+
+/* What a thread in ro_wait_interests may wait for has come about. */
+void ro_wait_notify(ro_Lock *lock);
+
 /*
 ** A section in which a host leaves the state to others. It is found again without the state (`next`, `L` and `end` are
 ** for who keeps account of the open ones), and lives in the record of the thread that began it.

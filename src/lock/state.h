@@ -74,6 +74,8 @@ struct ro_Thread {
   int64_t latest;             /* or at this time (mutex) */
   int signal;                 /* the signal that `target` has unblocked */
   int woken;                  /* its wait is to end early */
+  int polls;                  /* is in a wait for descriptors, others have the lock */
+  int awaits;                 /* is in ro_wait_interests */
   int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
   ro_Target target;           /* the native thread that took the lock last (mutex) */
   lua_State *base;            /* the coroutine it entered with; the library's threads only */
@@ -110,6 +112,8 @@ struct ro_Lock {
   lua_CFunction wrapped; /* what Lua's own coroutine.wrap returns; or NULL */
   _Atomic int signal;    /* what limits.signal was at the last activation */
   ro_Thread program;
+  ro_Interest *interests; /* that have users */
+  int awaiting;           /* how many threads are in ro_wait_interests */
   lua_State *main;
   lua_State *noted; /* the value at the registry's key `&lock->noted`, which keeps it alive; or NULL */
 
@@ -169,12 +173,12 @@ void ro_open_coroutine(lua_State *L, ro_Lock *lock);
 
 #define RO_WAIT_STACK 4 /* free slots of the Lua stack that a wait takes */
 
-enum { RO_WAIT_INTERRUPTIBLE = 1, RO_WAIT_WAKEABLE = 2 }; /* flags */
-enum { RO_WAIT_FAILED = -1, RO_WAIT_INTERRUPTED = -2 };   /* results below 0 */
+enum { RO_WAIT_INTERRUPTIBLE = 1, RO_WAIT_WAKEABLE = 2, RO_WAIT_ATTENTIVE = 4 }; /* flags */
+enum { RO_WAIT_FAILED = -1, RO_WAIT_INTERRUPTED = -2 };                          /* results below 0 */
 
 /*
 ** The one wait of the library. Returns the number of ready descriptors; 0 at the deadline, or when
-** woken if RO_WAIT_WAKEABLE; RO_WAIT_INTERRUPTED, if RO_WAIT_INTERRUPTIBLE, after a signal that is
+** woken if RO_WAIT_WAKEABLE, or when an interest was attended to if RO_WAIT_ATTENTIVE; RO_WAIT_INTERRUPTED, if RO_WAIT_INTERRUPTIBLE, after a signal that is
 ** not ours, when its hooks have run; RO_WAIT_FAILED with an error value on the stack. Needs
 ** RO_WAIT_STACK slots. [-0, +(0|1), -]
 */
@@ -200,6 +204,39 @@ void ro_wait_forget(ro_Thread *thread);
 
 /* Adds sleep and poll to the table on top. [-0, +0, m] */
 void ro_open_wait(lua_State *L);
+
+/* ---- interest.c ---- */
+
+#define RO_FEW 8 /* descriptors that need no memory of their own */
+
+/* An interest in a wait. */
+typedef struct ro_Watched {
+  ro_Interest *interest;
+  nfds_t first, count; /* its descriptors */
+  int64_t until;       /* when to attend to it without any news */
+} ro_Watched;
+
+/* What one wait polls: `own` descriptors that it is for, those of interests, and room for one more. */
+typedef struct ro_Polled {
+  struct pollfd *fds;
+  nfds_t own, count, capacity;
+  ro_Watched *watched;
+  size_t interests;
+  struct pollfd few[RO_FEW];
+  ro_Watched few_watched[RO_FEW / RO_INTEREST_MOST];
+} ro_Polled;
+
+/* Begins with `count` descriptors. Returns 0 or an errno. */
+int ro_polled_begin(ro_Polled *polled, const struct pollfd *fds, nfds_t count);
+
+/* Puts the descriptors of the interests behind the others; may lower *until. Returns 0 or an errno. */
+int ro_polled_gather(ro_Polled *polled, const ro_Lock *lock, int64_t *until);
+
+/* Attends to the interests that have news, when `ready` descriptors are; returns whether there were any. [-0, +0, -] */
+int ro_polled_attend(lua_State *L, ro_Polled *polled, ro_Lock *lock, int ready);
+
+/* Frees its memory. */
+void ro_polled_end(ro_Polled *polled);
 
 /* ---- blocking.c ---- */
 

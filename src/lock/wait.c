@@ -16,8 +16,6 @@ Waiting while others run Lua: for descriptors and for time.
 #include "lock/state.h"
 #include "sys/ppoll.h"
 
-#define FEW 8 /* descriptors that need no memory of their own */
-
 static const char nothing_key = 0; /* in the registry: a Lua function that does nothing */
 
 /* ---- waking a thread that waits ---- */
@@ -236,7 +234,9 @@ static int take_wake(ro_Thread *self) {
 */
 static int poll_once(ro_Lock *lock, ro_Thread *self, Wait *w, nfds_t count, int64_t deadline) {
   int ready, e;
+  w->fds[count] = (struct pollfd){.fd = self->wake.fd, .events = POLLIN};
   w->count = self->wake.fd >= 0 ? count + 1 : count;
+  self->polls = 1;
   ro_wait_begin(lock);
   ready = count > 0 ? wait_until(self, w, deadline) : wait_blocking(w, deadline);
   e = errno;
@@ -245,31 +245,50 @@ static int poll_once(ro_Lock *lock, ro_Thread *self, Wait *w, nfds_t count, int6
     ready--;
   }
   ro_wait_end(lock);
+  self->polls = 0;
   errno = e;
   return ready;
 }
 
-/* Waits on `all` again and again. As ro_wait_try. */
-static int poll_all(lua_State *L, ro_Lock *lock, struct pollfd *all, nfds_t count, int64_t deadline,
-                    int flags) {
+/* How many of the descriptors that the wait is for are ready, if `ready` of all are. */
+static int own_ready(const ro_Polled *p, int ready) {
+  int own = 0;
+  if (p->interests == 0)
+    return ready;
+  for (nfds_t i = 0; ready > 0 && i < p->own; i++)
+    own += p->fds[i].revents != 0;
+  return own;
+}
+
+/* Waits on all of `p` again and again. As ro_wait_try. */
+static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline, int flags) {
   ro_Thread *self = ro_wait_self(lock);
-  Wait w = {.fds = all};
+  Wait w;
   for (;;) {
     unsigned ours = ro_signal_arrived();
-    int ready, e;
+    int64_t until = deadline;
+    int ready, own, attended, e;
     if (watch_hook(L, lock, &w) != 0)
       return RO_WAIT_FAILED;
-    ready = poll_once(lock, self, &w, count, deadline);
+    e = ro_polled_gather(p, lock, &until);
+    if (e != 0)
+      return fail(L, "cannot wait", e);
+    w.fds = p->fds;
+    ready = poll_once(lock, self, &w, p->count, until);
     e = ready < 0 ? errno : 0;
     if (e != 0 && e != EINTR)
       return fail(L, "cannot wait", e);
     if (e == 0 ? check_closing(L, lock) != 0 : after_signal(L, lock) != 0)
       return RO_WAIT_FAILED;
-    if (ready > 0)
-      return ready;
+    own = e == 0 ? own_ready(p, ready) : 0;
+    attended = p->interests > 0 && ro_polled_attend(L, p, lock, ready);
+    if (own > 0)
+      return own;
     if (e == EINTR && (flags & RO_WAIT_INTERRUPTIBLE) && ours == ro_signal_arrived())
       return RO_WAIT_INTERRUPTED;
     if (take_wake(self) && (flags & RO_WAIT_WAKEABLE))
+      return 0;
+    if (attended && (flags & RO_WAIT_ATTENTIVE))
       return 0;
     if (deadline != RO_NEVER && ro_now() >= deadline)
       return 0;
@@ -279,7 +298,7 @@ static int poll_all(lua_State *L, ro_Lock *lock, struct pollfd *all, nfds_t coun
 int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline, int flags) {
   ro_Lock *lock = ro_lock_of(L);
   ro_Thread *self = ro_wait_self(lock);
-  struct pollfd few[FEW], *all = few;
+  ro_Polled p;
   int ready, e;
   if (self == &lock->program && !ro_hook_tracked(lock, L))
     ro_hook_note(lock, L);
@@ -288,20 +307,14 @@ int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline
   if (take_wake(self) && (flags & RO_WAIT_WAKEABLE))
     deadline = 0;
   e = need_wake(lock, self);
-  if (e == 0 && count >= FEW && (all = malloc(((size_t)count + 1) * sizeof *all)) == NULL)
-    e = ENOMEM;
+  if (e == 0)
+    e = ro_polled_begin(&p, fds, count);
   if (e != 0)
     return fail(L, "cannot wait", e);
-  if (count > 0)
-    memcpy(all, fds, (size_t)count * sizeof *fds);
-  all[count].fd = self->wake.fd;
-  all[count].events = POLLIN;
-  all[count].revents = 0;
-  ready = poll_all(L, lock, all, count, deadline, flags);
+  ready = poll_all(L, lock, &p, deadline, flags);
   for (nfds_t i = 0; i < count; i++)
-    fds[i].revents = ready > 0 ? all[i].revents : 0;
-  if (all != few)
-    free(all);
+    fds[i].revents = ready > 0 ? p.fds[i].revents : 0;
+  ro_polled_end(&p);
   return ready;
 }
 
