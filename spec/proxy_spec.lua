@@ -91,6 +91,26 @@ describe("a proxy", function()
       assert.equal("found", deep.er.value.__)
     end)
 
+    it("know their own fields and options, however many of a proxy's fields are named and named again", function()
+      local function chain(view)
+        return tostring(view):match "%((.*)%)>$"
+      end
+      local missing = proxy:with_ { default = "missing" }
+      for _ = 1, 2 do
+        for i = 1, 200 do
+          for _, name in ipairs { "field" .. i, ("long"):rep(20) .. i } do
+            assert.are.equal("?." .. name, chain(proxy[name]))
+            assert.are.equal("?." .. name .. ".x", chain(proxy[name].x))
+            assert.are.equal("?." .. name, chain(missing[name]))
+          end
+        end
+      end
+      server:stop()
+      assert.are.equal("missing", missing.field1.__)
+      assert.has_error(function() return proxy.field1.__ end)
+      assert.are.equal("missing", missing.field1.__)
+    end)
+
     it("take the same memory for each step, however long the chain", function()
       local function cost(view, steps)
         local kept = { view }

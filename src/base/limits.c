@@ -33,8 +33,7 @@ size_t ro_frame_limit(lua_State *L) {
   lua_Integer limit;
   int is_integer;
   ro_push_limits(L);
-  lua_pushliteral(L, "frame");
-  lua_rawget(L, -2);
+  lua_getfield(L, -1, "frame");
   limit = lua_tointegerx(L, -1, &is_integer);
   if (!is_integer || limit <= 0)
     luaL_error(L, "remoteobj.limits.frame must be a positive integer, not %s", luaL_tolstring(L, -1, NULL));

@@ -100,7 +100,7 @@ ro_Decoder *ro_decoder_open(lua_State *L, const char *data, size_t size, const r
 */
 void ro_decoder_close(ro_Decoder *d);
 
-/* Pushes the next value. Raises Protocol. [-0, +1, v] */
+/* Pushes the next value; there is a free slot for it. Raises Protocol. [-0, +1, v] */
 void ro_decode(ro_Decoder *d);
 
 /* Are there bytes left to read. */

@@ -278,6 +278,8 @@ static void push_kept(ro_Decoder *d) {
 void ro_decode(ro_Decoder *d) {
   ro_Run run;
   int kept = d->kept, graph;
+  if (ro_get_plain(d))
+    return;
   if (d->walk.nesting == RO_MOST_NESTING)
     ro_damaged(d, d->position, "proxies nested too deeply");
   luaL_checkstack(d->walk.L, LUA_MINSTACK, "value");

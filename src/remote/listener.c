@@ -59,13 +59,13 @@ static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
   counts = !request.ended && request.head.kind == RO_FRAME_REQUEST && !expired;
   if (counts && refuse)
     ro_refuse(&request, &answer);
-  else if (!expired)
+  else if (!expired) {
+    ro_push_proxy(L, listener->proxy);
     ro_serve(L, &service);
-  if (ro_pid() == listener->home) { /* not in a fork that the request has made */
-    if (answer.size > 0)
-      ro_hub_answer(&listener->hub, &request, &answer);
-    ro_hub_done(&listener->hub, &request);
+    lua_pop(L, 1);
   }
+  if (ro_pid() == listener->home) /* not in a fork that the request has made */
+    ro_hub_done(&listener->hub, &request, &answer);
   ro_buffer_free(&answer);
   ro_buffer_free(&request.bytes);
   return counts;
@@ -181,7 +181,7 @@ void ro_listener_forget(ro_Listener *listener) {
 */
 static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions options) {
   static const luaL_Reg metamethods[] = {{"__gc", listener_gc}, {NULL, NULL}};
-  ro_Listener *listener = lua_newuserdatauv(L, sizeof *listener, 2);
+  ro_Listener *listener = lua_newuserdatauv(L, sizeof *listener, RO_LISTENER_USERVALUES);
   memset(listener, 0, sizeof *listener);
   listener->proxy = lua_touserdata(L, proxy);
   listener->lock = listener->proxy->lock;
@@ -191,7 +191,7 @@ static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions optio
   ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, proxy);
-  lua_setiuservalue(L, -2, 2);
+  lua_setiuservalue(L, -2, RO_LISTENER_PROXY);
   return listener;
 }
 

@@ -88,7 +88,10 @@ Does anybody listen now? False as soon as the listener has died.
 */
 
 static int view_index(lua_State *L) {
-  ro_View *view = ro_check_view(L, 1);
+  const ro_View *view = ro_check_view(L, 1);
+  lua_settop(L, 2);
+  if (ro_push_kept_field(L, 1))
+    return 1;
   switch (classify(L, 2)) {
   case NAME_GET:
     return ro_evaluate(L, 1, RO_OP_ROOT, 0);
@@ -108,8 +111,8 @@ static int view_index(lua_State *L) {
                         lua_tostring(L, 2));
     return 1;
   default:
-    lua_settop(L, 2);
     ro_push_view(L, 1, RO_OP_INDEX);
+    ro_keep_field(L, 1);
     return 1;
   }
 }

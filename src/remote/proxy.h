@@ -60,7 +60,8 @@ enum {
   RO_VIEW_PARENT = 1, /* of the proxy itself: the object */
   RO_VIEW_OPERANDS,   /* INDEX: the key; those with several: a list with its length in `n` */
   RO_VIEW_DEFAULT,
-  RO_VIEW_USERVALUES = RO_VIEW_DEFAULT
+  RO_VIEW_USERVALUES = RO_VIEW_DEFAULT,
+  RO_VIEW_FIELDS = RO_VIEW_OPERANDS /* of the proxy itself: views by their keys, or nil */
 };
 
 typedef struct ro_Counters {
@@ -79,6 +80,7 @@ typedef struct ro_Proxy {
   ro_Lock *lock;
   ro_ForkNode fork_node;
   ro_Counters counters;
+  int fields; /* how many views it keeps */
   int eager_proxy;
   int fulfill_final;
 } ro_Proxy;
@@ -112,6 +114,15 @@ void ro_push_object(lua_State *L, const ro_Proxy *proxy);
 ** that operation on the view at `parent`, with its options. [-1, +1, m]
 */
 ro_View *ro_push_view(lua_State *L, int parent, ro_Operation operation);
+
+/*
+** A proxy keeps the views of its fields that were used of late, so that none is made for each call of a method: views
+** never change. The first pushes the one of the key on top and returns 1, if `parent` is a proxy that has it; the
+** second keeps the view on top, if it is a field of the proxy itself at `parent` with a short name.
+** [-0, +(0|1), -], [-0, +0, m]
+*/
+int ro_push_kept_field(lua_State *L, int parent);
+void ro_keep_field(lua_State *L, int parent);
 
 /* Pushes the views of the chain of the view at `index`, the last step first; returns how many. [-0, +n, m] */
 int ro_push_chain(lua_State *L, int index);

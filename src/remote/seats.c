@@ -16,7 +16,7 @@
 struct ro_Seat {
   ro_Seat *next;
   ro_Listener *listener;
-  lua_State *L; /* the coroutine that requests run on; the listener's user value keeps it */
+  lua_State *L; /* the coroutine that requests run on: the listener keeps it, the proxy lies on its stack */
   pthread_t native;
   ro_Thread *thread;
   ro_Request request;
@@ -80,6 +80,18 @@ static int start_seat(ro_Listener *listener) {
   return 0;
 }
 
+/* A coroutine for a seat of the listener on top. [-0, +0, m] */
+static lua_State *new_coroutine(lua_State *L) {
+  lua_State *co;
+  lua_getiuservalue(L, -1, RO_LISTENER_COROUTINES);
+  co = lua_newthread(L);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_getiuservalue(L, -2, RO_LISTENER_PROXY);
+  lua_xmove(L, co, 1);
+  lua_pop(L, 1);
+  return co;
+}
+
 /*
 ** Makes sure that a coroutine is there for one more seat: called while a request may still raise
 ** errors. [-0, +0, m]
@@ -91,10 +103,8 @@ static void prepare_spare(lua_State *L, void *context) {
     return;
   luaL_checkstack(L, 4, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, listener);
-  lua_getiuservalue(L, -1, 1);
-  spare = lua_newthread(L);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  lua_pop(L, 2);
+  spare = new_coroutine(L);
+  lua_pop(L, 1);
   lock_roles(listener);
   listener->spare = spare;
   unlock_roles(listener);
@@ -174,14 +184,13 @@ static int is_call(const ro_Request *request) {
   return !request->ended && request->head.kind == RO_FRAME_REQUEST;
 }
 
-/* A listener that stops refuses what it has not begun, unless it is to fulfill all that was sent. */
+/*
+** A listener that stops refuses what it has not begun, unless it is to fulfill all that was sent. It is told to stop by
+** a holder of the state's lock, as the caller is.
+*/
 static int is_refused(const ro_Seat *seat) {
-  ro_Listener *listener = seat->listener;
-  int refused;
-  lock_roles(listener);
-  refused = listener->stopping && !listener->proxy->fulfill_final && is_call(&seat->request);
-  unlock_roles(listener);
-  return refused;
+  const ro_Listener *listener = seat->listener;
+  return listener->stopping && !listener->proxy->fulfill_final && is_call(&seat->request);
 }
 
 /* Runs the seat's request, with the lock of the state held. */
@@ -216,6 +225,7 @@ static void answer(ro_Seat *seat) {
     ro_refuse(&seat->request, &seat->answer);
 }
 
+/* Returns with the roles locked. */
 static void serve(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
   lock_roles(listener);
@@ -223,19 +233,14 @@ static void serve(ro_Seat *seat) {
   listener->active++;
   unlock_roles(listener);
   answer(seat);
+  ro_hub_done(&listener->hub, &seat->request, &seat->answer);
   lock_roles(listener);
   give_turn(listener);
-  unlock_roles(listener);
-  if (seat->answer.size > 0)
-    ro_hub_answer(&listener->hub, &seat->request, &seat->answer);
-  ro_hub_done(&listener->hub, &seat->request);
-  lock_roles(listener);
   if (--listener->active == 0 && listener->stopping)
     ro_hub_wake(&listener->hub);
-  unlock_roles(listener);
 }
 
-/* Everything is answered: the end of the listener, by the seat that leads. */
+/* Everything is answered: the end of the listener, by the seat that leads. Returns with the roles locked. */
 static void finish(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
   ro_listener_take_leave(listener);
@@ -246,20 +251,19 @@ static void finish(ro_Seat *seat) {
   lock_roles(listener);
   listener->over = 1;
   pthread_cond_broadcast(&listener->lead_is_free);
-  unlock_roles(listener);
 }
 
-/* One round of the seat that leads. */
+/* One round of the seat that leads. Roles locked, but not meanwhile. */
 static void lead(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
-  int ends;
-  lock_roles(listener);
-  ends = listener->stopping && listener->active == 0;
+  int ends = listener->stopping && listener->active == 0;
   unlock_roles(listener);
   if (ro_hub_next(&listener->hub, &seat->request, ends ? 0 : -1))
     serve(seat);
   else if (ends)
     finish(seat);
+  else
+    lock_roles(listener);
 }
 
 static void *seat_main(void *argument) {
@@ -268,9 +272,7 @@ static void *seat_main(void *argument) {
   seat->thread = ro_thread_begin(listener->lock, observe_wait, seat);
   lock_roles(listener);
   while (seat->thread != NULL && take_lead(seat)) {
-    unlock_roles(listener);
     lead(seat);
-    lock_roles(listener);
     give_lead(seat);
   }
   unlock_roles(listener);
@@ -288,9 +290,8 @@ static void *seat_main(void *argument) {
 
 int ro_seats_prepare(lua_State *L, ro_Listener *listener) {
   lua_createtable(L, 1, 0);
-  listener->spare = lua_newthread(L);
-  lua_rawseti(L, -2, 1);
-  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, -2, RO_LISTENER_COROUTINES);
+  listener->spare = new_coroutine(L);
   return ro_lock_activate(L);
 }
 

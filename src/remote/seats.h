@@ -22,6 +22,13 @@ typedef enum ro_ListenerPhase {
 
 typedef struct ro_Seat ro_Seat;
 
+/* User values of a listener. */
+enum {
+  RO_LISTENER_COROUTINES = 1, /* a list of those that requests run on */
+  RO_LISTENER_PROXY,
+  RO_LISTENER_USERVALUES = RO_LISTENER_PROXY
+};
+
 struct ro_Listener {
   ro_Proxy *proxy;
   ro_Lock *lock;

@@ -14,8 +14,8 @@
 
 /* ---- operations ---- */
 
-/* Where a request that is served finds the object that it is for. */
-#define OBJECT 2
+/* Arguments of what runs protected: the service, and the proxy's userdata, which gives way to the object. */
+enum { SERVICE = 1, OBJECT };
 
 /* What an operation that iterates was given, for the encoding of its answer. */
 typedef struct Iteration {
@@ -86,7 +86,8 @@ static void serve_request(lua_State *L, ro_Service *s) {
   Iteration iteration = {RO_OP_ROOT, 0};
   ro_Decoder *d;
   int results;
-  ro_push_object(L, s->proxy);
+  lua_getiuservalue(L, OBJECT, RO_VIEW_PARENT);
+  lua_replace(L, OBJECT);
   d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
   results = run_operations(L, d, &iteration);
   ro_decoder_close(d);
@@ -95,7 +96,7 @@ static void serve_request(lua_State *L, ro_Service *s) {
 }
 
 static int serve_protected(lua_State *L) {
-  ro_Service *s = lua_touserdata(L, 1);
+  ro_Service *s = lua_touserdata(L, SERVICE);
   const ro_Request *r = s->request;
   if (s->prepare != NULL)
     s->prepare(L, s->context);
@@ -152,9 +153,10 @@ int ro_serve(lua_State *L, ro_Service *s) {
   lua_pushcfunction(L, ro_failure_handler);
   lua_pushcfunction(L, serve_protected);
   lua_pushlightuserdata(L, s);
+  lua_pushvalue(L, base);
   if (is_request)
     s->proxy->counters.served++;
-  succeeded = lua_pcall(L, 1, 0, base + 1) == LUA_OK;
+  succeeded = lua_pcall(L, 2, 0, base + 1) == LUA_OK;
   if (succeeded)
     finish_answer(s, RO_FRAME_REPLY);
   else

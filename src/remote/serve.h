@@ -17,8 +17,8 @@ typedef struct ro_Service {
 } ro_Service;
 
 /*
-** Runs the request of `service` on L, with the lock held, and leaves the answer's frame, if there
-** is one, in `answer`. Returns whether it succeeded; raises nothing. [-0, +0, -]
+** Runs the request of `service` on L, with the lock held and the proxy's own userdata on top, and leaves the
+** answer's frame, if there is one, in `answer`. Returns whether it succeeded; raises nothing. [-0, +0, -]
 */
 int ro_serve(lua_State *L, ro_Service *service);
 

@@ -7,20 +7,24 @@
 #include "base/options.h"
 
 /*
-** Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark
-** under its key.
+** Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark, the address of
+** `mark`, as its first item, where it is found soonest.
 */
-static const char view_key = 0, proxy_key = 0, mark_key = 0;
+static const char view_key = 0, proxy_key = 0, mark = 0;
+
+#define MARK 1
+#define MOST_FIELDS 64  /* views that a proxy keeps */
+#define LONGEST_NAME 40 /* of one that is kept */
 
 static void push_metatable(lua_State *L, const void *key) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE)
     return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 12);
+  lua_createtable(L, 1, 12);
   lua_pushliteral(L, "remoteobj.Proxy");
   lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 1);
-  lua_rawsetp(L, -2, &mark_key);
+  lua_pushlightuserdata(L, (void *)&mark);
+  lua_rawseti(L, -2, MARK);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
@@ -37,7 +41,8 @@ ro_View *ro_test_view(lua_State *L, int index) {
   int is_view;
   if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
     return NULL;
-  is_view = lua_rawgetp(L, -1, &mark_key) == LUA_TBOOLEAN;
+  lua_rawgeti(L, -1, MARK);
+  is_view = lua_touserdata(L, -1) == &mark;
   lua_pop(L, 2);
   return is_view ? lua_touserdata(L, index) : NULL;
 }
@@ -126,6 +131,52 @@ int ro_push_chain(lua_State *L, int index) {
   }
   lua_pop(L, 1);
   return length;
+}
+
+/* ---- the fields of a proxy, which a program names again and again ---- */
+
+static int is_proxy(lua_State *L, int index) {
+  ro_View *view = lua_touserdata(L, index);
+  return view == &view->proxy->view;
+}
+
+int ro_push_kept_field(lua_State *L, int parent) {
+  int key = lua_gettop(L);
+  if (!is_proxy(L, parent))
+    return 0;
+  if (lua_getiuservalue(L, parent, RO_VIEW_FIELDS) == LUA_TTABLE) {
+    lua_pushvalue(L, key);
+    if (lua_rawget(L, -2) == LUA_TUSERDATA)
+      return 1;
+  }
+  lua_settop(L, key);
+  return 0;
+}
+
+/* Pushes the proxy's table of fields; when there are many, a new one. [-0, +1, m] */
+static void push_fields(lua_State *L, int index) {
+  ro_Proxy *proxy = lua_touserdata(L, index);
+  if (lua_getiuservalue(L, index, RO_VIEW_FIELDS) == LUA_TTABLE && proxy->fields < MOST_FIELDS)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, index, RO_VIEW_FIELDS);
+  proxy->fields = 0;
+}
+
+void ro_keep_field(lua_State *L, int parent) {
+  int view = lua_gettop(L), name = view + 1;
+  if (!is_proxy(L, parent))
+    return;
+  if (lua_getiuservalue(L, view, RO_VIEW_OPERANDS) == LUA_TSTRING && lua_rawlen(L, name) <= LONGEST_NAME) {
+    push_fields(L, parent);
+    lua_pushvalue(L, name);
+    lua_pushvalue(L, view);
+    lua_rawset(L, -3);
+    ((ro_Proxy *)lua_touserdata(L, parent))->fields++;
+  }
+  lua_settop(L, view);
 }
 
 /* ---- operands ---- */

@@ -410,28 +410,26 @@ void ro_hub_mark(ro_Hub *hub, ro_Request *request) {
   pthread_mutex_unlock(&hub->mutex);
 }
 
-void ro_hub_answer(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
-  ro_Connection *c = request->connection;
-  pthread_mutex_lock(&hub->mutex);
-  if (!c->has_ended) {
-    int was_held_back = is_held_back(c);
-    if (ro_link_queue(&c->link, answer) == RO_LINK_OK)
-      flush(hub, c);
-    else
-      fault(hub, c, "the listener has not enough memory for the answer");
-    if (was_held_back && c->is_ready)
-      ro_hub_wake(hub); /* whoever waits for frames has not seen this one */
-  }
-  pthread_mutex_unlock(&hub->mutex);
-  ro_buffer_clear(answer, MOST_WAITING);
+static void send(ro_Hub *hub, ro_Connection *c, ro_Buffer *answer) {
+  int was_held_back = is_held_back(c);
+  if (ro_link_queue(&c->link, answer) == RO_LINK_OK)
+    flush(hub, c);
+  else
+    fault(hub, c, "the listener has not enough memory for the answer");
+  if (was_held_back && c->is_ready)
+    ro_hub_wake(hub); /* whoever waits for frames has not seen this one */
 }
 
-void ro_hub_done(ro_Hub *hub, ro_Request *request) {
+void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
+  ro_Connection *c = request->connection;
   pthread_mutex_lock(&hub->mutex);
-  request->connection->users--;
-  release(hub, request->connection);
+  if (answer->size > 0 && !c->has_ended)
+    send(hub, c, answer);
+  c->users--;
+  release(hub, c);
   pthread_mutex_unlock(&hub->mutex);
   request->connection = NULL;
+  ro_buffer_clear(answer, MOST_WAITING);
   ro_buffer_clear(&request->bytes, MOST_WAITING);
 }
 

@@ -70,11 +70,11 @@ void ro_hub_remind(ro_Hub *hub);
 /* Marks the connection of `request`: its end is to be reported. */
 void ro_hub_mark(ro_Hub *hub, ro_Request *request);
 
-/* Sends the frame in `answer`, which is emptied, to the client of `request`, if it is still there. */
-void ro_hub_answer(ro_Hub *hub, ro_Request *request, ro_Buffer *answer);
-
-/* Lets the request go; its buffer is kept for the next. */
-void ro_hub_done(ro_Hub *hub, ro_Request *request);
+/*
+** Sends the frame in `answer`, if there is one, to the client of `request`, if it is still there, and lets the request
+** go. Both buffers are emptied, and kept for the next.
+*/
+void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer);
 
 /* Waits until everything has been written, at most until `deadline`; returns whether it has. */
 int ro_hub_flush(ro_Hub *hub, int64_t deadline);
