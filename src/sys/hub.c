@@ -11,6 +11,7 @@
 #define MOST_WAITING                                                                                         \
   (size_t)(1024 * 1024) /* bytes of answers that a client may leave unread and still be heard */
 #define LOOK_EVERY 16   /* requests, so that one eager client doesn't keep others out */
+#define DIRECT_AFTER 16 /* requests of one client in a row */
 #define READY_AT_ONCE 32
 #define FLUSH_STEP 100 /* milliseconds */
 
@@ -25,6 +26,7 @@ struct ro_Connection {
   int users;  /* requests under way */
   int reads;  /* is watched for input */
   int writes; /* is watched for room */
+  int direct; /* is looked at without the poller, and not watched for input */
 };
 
 /* ---- connections ---- */
@@ -112,7 +114,7 @@ static int is_held_back(const ro_Connection *c) {
 
 /* Watches for room while something waits to go out, and not for input while too much does. */
 static void update_interest(ro_Hub *hub, ro_Connection *c) {
-  int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c);
+  int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c) && !c->direct;
   if (writes && !c->writes)
     ro_poller_add(&hub->poller, c->link.out, c, 0);
   else if (!writes && c->writes)
@@ -121,6 +123,19 @@ static void update_interest(ro_Hub *hub, ro_Connection *c) {
     ro_poller_change(&hub->poller, c->link.in, c, reads, 0);
   c->writes = writes;
   c->reads = reads;
+}
+
+/*
+** A client that sends one request after the other is looked at directly, as long as that finds them. The poller needs
+** not know of each then: to tell it takes the client, and the next look at it, longer than the rest of a write.
+*/
+static void look_directly(ro_Hub *hub, int directly) {
+  ro_Connection *c = hub->latest;
+  if (c == NULL || c->direct == directly || (directly && hub->in_a_row < DIRECT_AFTER))
+    return;
+  c->direct = directly;
+  hub->in_a_row = 0;
+  update_interest(hub, c);
 }
 
 static void accept_connections(ro_Hub *hub) {
@@ -302,7 +317,12 @@ static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
     return 0;
   }
   look_for_frame(hub, c);
+  if (c != hub->latest) {
+    look_directly(hub, 0);
+    hub->in_a_row = 0;
+  }
   hub->latest = c;
+  hub->in_a_row++;
   return 1;
 }
 
@@ -329,7 +349,7 @@ typedef struct Look {
 static int look_at_latest(ro_Hub *hub) {
   int found;
   pthread_mutex_lock(&hub->mutex);
-  if (hub->latest != NULL && hub->latest->reads)
+  if (hub->latest != NULL && !is_held_back(hub->latest))
     receive(hub, hub->latest);
   found = hub->ready_first != NULL;
   pthread_mutex_unlock(&hub->mutex);
@@ -340,6 +360,7 @@ static int look_once(void *context) {
   Look *l = context;
   if (l->hub->since_look < LOOK_EVERY && look_at_latest(l->hub))
     return 1;
+  l->hub->since_look = 0;
   l->count = ro_poller_wait(&l->hub->poller, l->ready, READY_AT_ONCE, 0);
   return l->count;
 }
@@ -353,6 +374,9 @@ static void wait_for_ready(Look *l, int milliseconds) {
     start = ro_now();
     if (ro_patience_try(&hub->patience, look_once, l) != 0)
       return;
+    pthread_mutex_lock(&hub->mutex);
+    look_directly(hub, 0);
+    pthread_mutex_unlock(&hub->mutex);
   }
   l->count = ro_poller_wait(&hub->poller, l->ready, READY_AT_ONCE, milliseconds);
   if (milliseconds != 0)
@@ -367,6 +391,7 @@ static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
   do {
     wait = hub->ready_first == NULL ? milliseconds : 0;
     free_buried(hub);
+    look_directly(hub, wait != 0);
     pthread_mutex_unlock(&hub->mutex);
     wait_for_ready(&l, wait);
     pthread_mutex_lock(&hub->mutex);

@@ -34,6 +34,7 @@ typedef struct ro_Hub {
   ro_Patience patience; /* of the thread that waits for frames */
   int is_woken;         /* ro_hub_wake was called since the last look */
   int since_look;       /* requests taken since the descriptors were looked at */
+  int in_a_row;         /* requests of the latest */
 } ro_Hub;
 
 /* A frame that came in; belongs to the caller of ro_hub_next until ro_hub_done. */
