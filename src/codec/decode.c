@@ -6,6 +6,8 @@
 #include "base/registry.h"
 #include "codec/decoder.h"
 
+#define NIL 0xc0 /* the tag */
+
 static const char cache_key;
 
 /* ---- levels ---- */
@@ -131,6 +133,11 @@ static void set_entry(lua_State *L) {
     lua_rawset(L, -3);
 }
 
+/* Is it the tag of a short string or a small natural number, as most keys are. */
+static int is_simple_key(uint8_t tag) {
+  return tag <= 0x7f || (tag >= 0xa0 && tag <= 0xbf);
+}
+
 static void step_map(ro_Decoder *d, ro_Frame *f) {
   while (f->state || f->i < f->n) {
     size_t position = d->position;
@@ -142,9 +149,11 @@ static void step_map(ro_Decoder *d, ro_Frame *f) {
         ro_decode_deliver(d);
       return;
     }
-    if (f->state)
-      set_entry(d->walk.L);
-    else
+    if (f->state && d->data[position] != NIL)
+      lua_rawset(d->walk.L, -3);
+    else if (f->state)
+      lua_pop(d->walk.L, 2);
+    else if (!is_simple_key(d->data[position]))
       check_key(d, position);
     f->state = !f->state;
   }

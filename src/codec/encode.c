@@ -134,7 +134,7 @@ static void end_level(ro_Encoder *e, const ro_Frame *f) {
   check_size(e);
 }
 
-/* Begins the topmost table as an array of n, if it is one; else returns 0. */
+/* Begins the topmost table as an array of n, which is not 0, if it is one; else returns 0. */
 static int open_array(ro_Encoder *e, size_t n, size_t ext) {
   lua_State *L = e->walk.L;
   size_t mark = e->out->size;
@@ -142,13 +142,13 @@ static int open_array(ro_Encoder *e, size_t n, size_t ext) {
   ro_Frame *f;
   if (n > UINT32_MAX)
     ro_unsendable(e, "table of %I elements", (LUAI_UACINT)n);
-  if (n == 0 || !has_more(L, (lua_Integer)n)) {
+  if (!has_more(L, (lua_Integer)n)) {
     ro_put_array(e->out, (uint32_t)n);
     written = put_leading(e, (lua_Integer)n);
   }
   if (written < 0) {
     e->out->size = mark;
-    if (n == 0 || !has_keys_to(L, n))
+    if (!has_keys_to(L, n))
       return 0;
     ro_put_array(e->out, (uint32_t)n);
     written = 0;
@@ -160,16 +160,32 @@ static int open_array(ro_Encoder *e, size_t n, size_t ext) {
   return 1;
 }
 
-void ro_encode_content(ro_Encoder *e, size_t ext) {
-  lua_State *L = e->walk.L;
-  ro_Frame *f;
-  if (open_array(e, lua_rawlen(L, -1), ext))
-    return;
-  lua_pushnil(L);
-  f = ro_walk_push(&e->walk, RO_E_MAP, 2);
+/* Begins the topmost table as a map; its first entry is above it. */
+static void open_map(ro_Encoder *e, size_t ext) {
+  ro_Frame *f = ro_walk_push(&e->walk, RO_E_FIRST, 3);
   f->mark = e->out->size;
   f->extra = ext;
   ro_put_byte(e->out, 0x80);
+}
+
+static void put_empty(ro_Encoder *e, size_t ext) {
+  ro_put_array(e->out, 0);
+  if (ext != 0)
+    ro_ext_end(e->out, ext);
+  lua_pop(e->walk.L, 1);
+  check_size(e);
+}
+
+void ro_encode_content(ro_Encoder *e, size_t ext) {
+  lua_State *L = e->walk.L;
+  size_t n = lua_rawlen(L, -1);
+  if (n > 0 && open_array(e, n, ext))
+    return;
+  lua_pushnil(L);
+  if (lua_next(L, -2))
+    open_map(e, ext);
+  else
+    put_empty(e, ext);
 }
 
 /* Goes on with an array, or with what __pack gave. */
@@ -254,29 +270,33 @@ static int put_entry_value(ro_Encoder *e, ro_Frame *f) {
   return 0;
 }
 
-static void step_map(ro_Encoder *e, ro_Frame *f) {
+/* The same for a whole entry. */
+static inline int put_entry(ro_Encoder *e, ro_Frame *f) {
   lua_State *L = e->walk.L;
-  if (f->kind == RO_E_KEY) { /* the key has been written */
-    f->kind = RO_E_MAP;
-    f->slots = 2;
-    if (!put_entry_value(e, f))
-      return;
-  }
-  while (lua_next(L, -2)) {
-    if (++f->i > FIXMAP_MOST)
-      widen(e, f);
-    if (!put_plain(e, -2, lua_type(L, -2))) {
-      settle(e, f);
-      f->kind = RO_E_KEY;
-      f->slots = 3;
-      lua_pushvalue(L, -2);
-      ro_encode_open(e);
-      return;
-    }
-    if (!put_entry_value(e, f))
-      return;
-  }
-  end_map(e, f);
+  if (++f->i > FIXMAP_MOST)
+    widen(e, f);
+  if (put_plain(e, -2, lua_type(L, -2)))
+    return put_entry_value(e, f);
+  settle(e, f);
+  f->kind = RO_E_KEY;
+  f->slots = 3;
+  lua_pushvalue(L, -2);
+  ro_encode_open(e);
+  return 0;
+}
+
+static void step_map(ro_Encoder *e, ro_Frame *f) {
+  int kind = f->kind, goes_on = 1;
+  f->kind = RO_E_MAP;
+  f->slots = 2;
+  if (kind == RO_E_FIRST)
+    goes_on = put_entry(e, f);
+  else if (kind == RO_E_KEY) /* the key has been written */
+    goes_on = put_entry_value(e, f);
+  while (goes_on && lua_next(e->walk.L, -2))
+    goes_on = put_entry(e, f);
+  if (goes_on)
+    end_map(e, f);
 }
 
 void ro_encode_step(ro_Encoder *e) {
@@ -286,6 +306,7 @@ void ro_encode_step(ro_Encoder *e) {
   case RO_E_PACKED:
     step_array(e, f);
     break;
+  case RO_E_FIRST:
   case RO_E_MAP:
   case RO_E_KEY:
     step_map(e, f);

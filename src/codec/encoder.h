@@ -13,6 +13,7 @@
 /* The kinds of levels, with the Lua values that they keep. */
 enum ro_EncodeKind {
   RO_E_ARRAY,   /* table */
+  RO_E_FIRST,   /* table, key, value: a map of which nothing is written but the header */
   RO_E_MAP,     /* table, key: the entry of that key is being or has been written */
   RO_E_KEY,     /* table, key, value: the key, no plain one, is being written */
   RO_E_PACKED,  /* instance, array of what __pack gave */
@@ -96,12 +97,6 @@ void ro_encode_instance(ro_Encoder *e);
 
 /* The part of ro_encode_open for full userdata. [-1, +?, v] */
 void ro_encode_userdata(ro_Encoder *e);
-
-/*
-** Writes the topmost table by name and returns 1 if it is a class that travels so; else returns
-** 0. [-(0|1), +0, v]
-*/
-int ro_encode_class_value(ro_Encoder *e);
 
 /* Writes RO_EXT_NAMED with the name on top. [-1, +0, -] */
 void ro_encode_named(ro_Encoder *e, const char *what);

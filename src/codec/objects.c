@@ -100,10 +100,10 @@ static uint32_t class_of_metatable(ro_Encoder *e) {
 }
 
 /*
-** May the topmost table be a class known by name? The filter answers for most; it is made when there are enough
+** May the table at that address be a class known by name? The filter answers for most; it is made when there are enough
 ** tables for that to pay.
 */
-static int may_be_known(ro_Encoder *e) {
+static int may_be_known(ro_Encoder *e, const void *address) {
   lua_State *L = e->walk.L;
   if (e->known < 0) {
     e->known = ro_names_any_known(L);
@@ -113,26 +113,30 @@ static int may_be_known(ro_Encoder *e) {
     return 0;
   if (e->lookups < UNFILTERED && ++e->lookups == UNFILTERED)
     ro_names_filter(L, &e->filter);
-  return e->lookups < UNFILTERED || ro_names_may_be_known(&e->filter, lua_topointer(L, -1));
+  return e->lookups < UNFILTERED || ro_names_may_be_known(&e->filter, address);
 }
 
-/* Is the topmost table a class that travels by name; pushes the name then. */
-static int named_class(ro_Encoder *e) {
+/* Is the topmost table, which is at `address`, a class that travels by name; pushes the name then. */
+static int named_class(ro_Encoder *e, const void *address) {
   lua_State *L = e->walk.L;
   uint32_t number;
-  if (may_be_known(e) && ro_names_known(L, -1))
+  if (may_be_known(e, address) && ro_names_known(L, -1))
     return 1;
   if (e->class_count == 0)
     return 0;
-  number = ro_seen_get(&e->seen, RO_KEY_CLASS(lua_topointer(L, -1)));
+  number = ro_seen_get(&e->seen, RO_KEY_CLASS(address));
   if (number == 0)
     return 0;
   lua_pushlstring(L, e->classes[number - 1].name, e->classes[number - 1].size);
   return 1;
 }
 
-int ro_encode_class_value(ro_Encoder *e) {
-  if (!named_class(e))
+/*
+** Writes the topmost table, which is at `address`, by name and returns 1 if it is a class that travels so; else
+** returns 0. [-(0|1), +0, v]
+*/
+static int put_class(ro_Encoder *e, const void *address) {
+  if (!named_class(e, address))
     return 0;
   ro_encode_named(e, RO_NAMED_CLASS);
   lua_pop(e->walk.L, 1);
@@ -216,7 +220,7 @@ static void open_table(ro_Encoder *e) {
     ro_encode_globals(e);
     return;
   }
-  if ((e->known != 0 || e->class_count != 0) && ro_encode_class_value(e))
+  if ((e->known != 0 || e->class_count != 0) && put_class(e, address))
     return;
   if (lua_getmetatable(L, -1)) {
     ro_encode_instance(e);
