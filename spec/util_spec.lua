@@ -130,6 +130,13 @@ describe("util.listener", function()
     assert.equal(1, remote.x.__)
   end)
 
+  it("stops one that does not listen yet", function()
+    for _ = 1, 5 do
+      local _ <close> = util.listener({}, { wait = false })
+    end
+    assert.same({}, counts.children())
+  end)
+
   it("refuses what is no object, and what somebody listens for", function()
     assert.matches("util_spec.lua:%d+: bad argument #1 to 'listener' %(an object expected",
       error_of(function() local _ = util.listener() end))

@@ -78,11 +78,13 @@ local function serve(object, remote, control, given)
 end
 native.name_function(serve)
 
---- A remote control of the process: `stop` is safe whatever has become of it.
+--- A remote control of the process: `stop` is safe whatever has become of it, and is heard by one that is only about to
+-- listen.
 local function new_control()
   local control = { stopped = false }
   control.remote = core.Proxy(control)
   function control.stop()
+    pcall(control.remote.wait_until_listening, control.remote, control.process)
     control.remote:with_({ default = false }):set_("stopped", true)
   end
   return control
@@ -124,6 +126,7 @@ local function start(object, given)
     close_ = control.stop,
   }
   process:start()
+  control.process = process
   if given.wait ~= false then
     await(process, remote, given.wait_timeout)
   end
