@@ -20,6 +20,7 @@ local remoteobj = {}
 
 ---@class remoteobj.WithOptions : remoteobj.GetOptions
 ---@field proxy? boolean The next call gives a view (true), or is evaluated (false).
+---@field ref? boolean Results stay in the listener, and references to them come.
 
 ---@class remoteobj.ProxyOptions : remoteobj.GetOptions
 ---@field eager_proxy? boolean Calls give views instead of being evaluated (default false).
@@ -45,6 +46,7 @@ local remoteobj = {}
 ---@field served integer Requests executed here, failed ones included.
 ---@field errors integer How many of those failed.
 ---@field clients integer Connected now.
+---@field references integer To objects in the listener: this process's, or, in the listener, those of all clients.
 
 ---A proxy with a chain of operations that are not carried out yet. Fields are views, calls are evaluated.
 ---@class remoteobj.View
@@ -65,6 +67,10 @@ function View:get_(options) end
 ---@param options remoteobj.WithOptions
 ---@return remoteobj.View
 function View:with_(options) end
+
+---Evaluates the view; the results stay in the listener, and references to them come.
+---@return any ... a reference for each result but numbers, strings, booleans and nil
+function View:ref_() end
 
 ---Is `object[key]` there?
 ---@param key any

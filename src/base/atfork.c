@@ -23,6 +23,20 @@ static void unlock_list(void) {
     pthread_mutex_unlock(&list_mutex);
 }
 
+static void before_fork(void) {
+  lock_list();
+  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+    if (node->before != NULL)
+      node->before(node);
+}
+
+static void after_fork_in_parent(void) {
+  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+    if (node->in_parent != NULL)
+      node->in_parent(node);
+  unlock_list();
+}
+
 static void after_fork_in_child(void) {
   process_id = getpid();
   for (ro_ForkNode *node = first; node != NULL; node = node->next)
@@ -32,7 +46,7 @@ static void after_fork_in_child(void) {
 
 static void install(void) {
   process_id = getpid();
-  install_error = pthread_atfork(lock_list, unlock_list, after_fork_in_child);
+  install_error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 void ro_atfork_hold(void) {

@@ -1,5 +1,5 @@
 /*
-** What must be forgotten in the child of a fork, whoever calls fork(). The one table of the
+** What must be prepared before a fork and forgotten in its child, whoever calls fork(). The one table of the
 ** process that all Lua states share: a list guarded by a mutex that is held across a fork.
 */
 #ifndef RO_ATFORK_H
@@ -7,13 +7,15 @@
 
 typedef struct ro_ForkNode {
   struct ro_ForkNode *next, *previous;
+  void (*before)(struct ro_ForkNode *node);    /* runs before the fork, in the thread that forks; or NULL */
+  void (*in_parent)(struct ro_ForkNode *node); /* runs after it, in the parent; or NULL */
   void (*in_child)(
       struct ro_ForkNode
           *node); /* runs in the child, before fork() returns there; async-signal-safe work only */
 } ro_ForkNode;
 
 /*
-** Links `node`, whose `in_child` is set, into the list; it stays in place until
+** Links `node`, whose functions are set, into the list; it stays in place until
 ** ro_atfork_remove. Returns 0 or an errno.
 */
 int ro_atfork_add(ro_ForkNode *node);

@@ -17,7 +17,7 @@ The encoding of values as they travel: MessagePack with extensions (docs/wire-fo
 @raise `Unsendable` for a value that can't travel
 */
 static int pack(lua_State *L) {
-  static const ro_EncodeRules rules = {"value", NULL, NULL, NULL, 1, 0};
+  static const ro_EncodeRules rules = {.label = "value", .text = 1};
   int n = lua_gettop(L);
   ro_Encoder *e = ro_encoder_open(L, NULL, &rules);
   const ro_Buffer *out = ro_encoder_buffer(e);

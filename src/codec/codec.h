@@ -21,7 +21,7 @@ enum ro_Extension {
   RO_EXT_GLOBALS,     /* the receiver's table of globals */
   RO_EXT_OBJECT = 16, /* the object that a proxy stands for (special) */
   RO_EXT_VIEW,        /* a proxy or view; its value where the object is (special) */
-  RO_EXT_REMOTE,      /* reserved for remote references (special) */
+  RO_EXT_REFERRED,    /* in a reply: a reference to what the listener keeps (special) */
   RO_EXT_PROXY        /* a proxy or view, as such everywhere (special) */
 };
 
@@ -32,6 +32,8 @@ typedef struct ro_Decoder ro_Decoder;
 typedef struct ro_EncodeRules {
   const char *label;  /* where paths in Unsendable errors start: "argument", "result", "value", "error" */
   const void *object; /* lua_topointer of the value that travels as RO_EXT_OBJECT, or NULL */
+  const void *known;  /* of one that `put_known` writes, or NULL. [-0, +0, v] */
+  void (*put_known)(ro_Encoder *e, void *context);
   /*
   ** Offered each full userdata first. Writes it (ro_ext_begin, ro_ext_end, ro_encode) and
   ** returns 1, or returns 0 without writing. [-0, +0, v]
@@ -67,6 +69,9 @@ ro_Encoder *ro_encoder_open(lua_State *L, ro_Buffer *out, const ro_EncodeRules *
 ** owner then. Called from rules->userdata, it must be in the same C function call of Lua. [-0, +0, v]
 */
 void ro_encode(ro_Encoder *e, int index, int number);
+
+/* Raises Unsendable: "cannot send PATH: " and the formatted reason; never returns. [-0, +0, v] */
+_Noreturn void ro_unsendable(ro_Encoder *e, const char *format, ...);
 
 /* Ends the session; puts what readers must know in advance before its first byte. [-0, +0, v] */
 void ro_encoder_finish(ro_Encoder *e);

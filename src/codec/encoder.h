@@ -104,9 +104,6 @@ void ro_encode_named(ro_Encoder *e, const char *what);
 /* Writes RO_EXT_GLOBALS in place of the topmost value. [-1, +0, -] */
 void ro_encode_globals(ro_Encoder *e);
 
-/* Raises Unsendable: "cannot send PATH: " and the formatted reason; never returns. [-0, +0, v] */
-_Noreturn void ro_unsendable(ro_Encoder *e, const char *format, ...);
-
 /* Raises Unsendable because the session is longer than its limit. [-0, +0, v] */
 _Noreturn void ro_too_large(ro_Encoder *e);
 

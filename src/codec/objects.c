@@ -279,6 +279,11 @@ void ro_encode_open(ro_Encoder *e) {
     put_empty_ext(e, RO_EXT_OBJECT);
     return;
   }
+  if (e->rules->known != NULL && lua_topointer(L, -1) == e->rules->known) {
+    e->rules->put_known(e, e->rules->context);
+    lua_pop(L, 1);
+    return;
+  }
   switch (type) {
   case LUA_TTABLE:
     open_table(e);

@@ -133,7 +133,7 @@ static int init_lock(ro_Lock *lock) {
     pthread_cond_destroy(&lock->program.turn);
     return e;
   }
-  lock->fork.in_child = in_child;
+  lock->fork = (ro_ForkNode){.in_child = in_child};
   e = ro_atfork_add(&lock->fork);
   if (e != 0) {
     pthread_mutex_destroy(&lock->mutex);

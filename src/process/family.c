@@ -35,7 +35,7 @@ static void in_child(ro_ForkNode *node) {
 
 int ro_family_open(ro_Family *f) {
   int code = pthread_mutex_init(&f->mutex, NULL);
-  f->fork.in_child = in_child;
+  f->fork = (ro_ForkNode){.in_child = in_child};
   f->children = NULL;
   f->outlet = f->own = -1;
   return code != 0 ? code : ro_atfork_add(&f->fork);

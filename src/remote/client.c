@@ -13,6 +13,7 @@
 void ro_client_init(ro_Client *client) {
   memset(client, 0, sizeof *client);
   ro_link_init(&client->link);
+  ro_link_init(&client->heir);
 }
 
 static void settle(ro_Pending *pending, ro_Outcome outcome, int may_have_run) {
@@ -36,7 +37,9 @@ static int is_taken(const ro_Client *client, const ro_Pending *pending) {
 static void drop_connection(ro_Client *client) {
   ro_link_close(&client->link);
   ro_buffer_clear(&client->released, 0);
-  client->generation = 0;
+  ro_buffer_clear(&client->late, 0);
+  client->generation = client->session = client->key = 0;
+  client->references = 0;
 }
 
 /*
@@ -62,22 +65,69 @@ void ro_client_close(ro_Proxy *proxy) {
   if (proxy->client.generation != 0)
     lose(proxy, RO_CUT_OFF);
   ro_buffer_free(&proxy->client.released);
+  ro_buffer_free(&proxy->client.late);
 }
 
-void ro_client_forget(ro_Client *client) {
-  ro_link_close_descriptors(&client->link);
-  client->link.received.size = client->link.taken = 0;
-  client->link.outgoing.size = client->link.sent = 0;
-  client->released.size = 0;
-  client->generation = 0;
-  client->pending = NULL;
+/* ---- forks ---- */
+
+/* Makes a link and offers its far ends to the listener. Returns 0 or an errno; nothing is left open then. */
+static int offer_link(ro_Proxy *proxy, ro_Link *link, const ro_Offer *offer) {
+  int far[3];
+  int error = ro_link_open(link, far);
+  if (error != 0)
+    return error;
+  error = ro_door_post(&proxy->door, offer, far);
+  for (int i = 0; i < 3; i++)
+    close(far[i]);
+  if (error != 0)
+    ro_link_close(link);
+  return error;
 }
 
-void ro_client_release(ro_Proxy *proxy, uint64_t generation, uint64_t handle) {
+/*
+** The offer goes out before the fork, so that nothing that this process lets go later can overtake it. Without
+** room or descriptors there is none: references in the child raise an error then.
+*/
+void ro_client_before_fork(ro_Proxy *proxy) {
   ro_Client *client = &proxy->client;
-  if (client->generation != generation || generation == 0)
+  ro_Offer offer = {client->generation, ro_new_id(), client->key};
+  if (client->generation == 0 || client->references == 0)
     return;
-  ro_buffer_add(&client->released, &handle, sizeof handle);
+  client->heir_key = offer.key;
+  offer_link(proxy, &client->heir, &offer);
+}
+
+void ro_client_in_parent(ro_Client *client) {
+  ro_link_close_descriptors(&client->heir);
+}
+
+void ro_client_in_child(ro_Client *client) {
+  ro_Link *link = &client->link, *heir = &client->heir;
+  ro_link_close_descriptors(link);
+  link->received.size = link->taken = link->expected = 0;
+  link->outgoing.size = link->sent = 0;
+  client->pending = NULL;
+  client->late.size = 0;
+  client->queued = 0;
+  if (!ro_link_is_open(heir)) {
+    client->released.size = 0;
+    client->generation = client->session = client->key = 0;
+    client->references = 0;
+    return;
+  }
+  link->in = heir->in;
+  link->out = heir->out;
+  link->guard = heir->guard;
+  ro_link_init(heir);
+  client->key = client->heir_key;
+}
+
+void ro_client_release(ro_Proxy *proxy, uint64_t session, int64_t handle, uint64_t times) {
+  ro_Client *client = &proxy->client;
+  ro_Release release = {handle, times};
+  if (client->session != session || session == 0)
+    return;
+  ro_buffer_add(&client->released, &release, sizeof release);
   client->released.failed = 0; /* without memory it stays until the connection ends */
 }
 
@@ -106,6 +156,30 @@ static void skip_frame(ro_Link *link, const ro_FrameHead *head) {
   link->taken += RO_FRAME_HEAD + (size_t)head->size;
 }
 
+/* An answer that nobody waits for any more. What it names must be let go all the same. */
+static void put_aside(ro_Proxy *proxy, const ro_FrameHead *head) {
+  ro_Client *client = &proxy->client;
+  proxy->counters.late_replies++;
+  if (head->kind == RO_FRAME_REPLY && head->deadline != 0) {
+    ro_buffer_add(&client->late, client->link.received.data + client->link.taken,
+                  RO_FRAME_HEAD + (size_t)head->size);
+    client->late.failed = 0; /* without memory it stays until the connection ends */
+  }
+  skip_frame(&client->link, head);
+}
+
+int ro_client_take_late(ro_Proxy *proxy, ro_Buffer *into, size_t *offset) {
+  ro_Buffer *late = &proxy->client.late;
+  ro_FrameHead head;
+  if (late->size == 0 || ro_frame_parse(late->data, &head) != 0)
+    return 0;
+  ro_buffer_clear(into, 0);
+  ro_buffer_add(into, late->data, RO_FRAME_HEAD + (size_t)head.size);
+  ro_buffer_drop(late, RO_FRAME_HEAD + (size_t)head.size);
+  *offset = RO_FRAME_HEAD;
+  return !into->failed;
+}
+
 /* Gives one whole frame to the request that it answers. */
 static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   ro_Client *client = &proxy->client;
@@ -118,8 +192,7 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   }
   pending = find_pending(client, head->id);
   if (pending == NULL) {
-    proxy->counters.late_replies++;
-    skip_frame(link, head);
+    put_aside(proxy, head);
     return;
   }
   if (head->kind == RO_FRAME_REFUSED) {
@@ -172,21 +245,16 @@ static void wait_for_door(lua_State *L, ro_Proxy *proxy, int64_t deadline) {
   ro_wait_poll(L, fds, 2, look);
 }
 
-/* Offers the far ends of a new pair of pipes to the listener of `generation`. Returns 0 or an errno. */
-static int offer(ro_Proxy *proxy, uint64_t generation) {
+/* Makes a connection to the listener of `generation`. Returns 0 or an errno. */
+static int open_connection(ro_Proxy *proxy, uint64_t generation) {
   ro_Client *client = &proxy->client;
-  int far[3];
-  int error = ro_link_open(&client->link, far);
+  ro_Offer offer = {generation, ro_new_id(), 0};
+  int error = offer_link(proxy, &client->link, &offer);
   if (error != 0)
     return error;
-  error = ro_door_post(&proxy->door, generation, far);
-  for (int i = 0; i < 3; i++)
-    close(far[i]);
-  if (error != 0) {
-    ro_link_close(&client->link);
-    return error;
-  }
   client->generation = generation;
+  client->key = offer.key;
+  client->session = ++client->last_session;
   client->queued = 0;
   return 0;
 }
@@ -205,7 +273,7 @@ static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline
       return RO_UNHEARD;
     if (proxy->client.generation != 0)
       lose(proxy, RO_CUT_OFF);
-    error = offer(proxy, state.generation);
+    error = open_connection(proxy, state.generation);
     /* an offer that reached the door before it was shut is certain to be looked at */
     after = ro_door_state(&proxy->door);
     if (error == 0 && after.generation == state.generation && after.phase == RO_DOOR_OPEN)
@@ -221,19 +289,34 @@ static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline
   }
 }
 
-/* ---- requests ---- */
+/* The same for a request with references of the session `wanted`, or 0: no other connection will do. */
+static ro_Outcome connect_for(lua_State *L, ro_Proxy *proxy, uint64_t wanted, int64_t deadline) {
+  ro_Outcome outcome;
+  if (wanted != 0 && wanted != proxy->client.session)
+    return RO_GONE;
+  outcome = connect_client(L, proxy, deadline);
+  if (outcome == RO_UNHEARD || outcome == RO_ANSWERED)
+    return wanted != 0 && wanted != proxy->client.session ? RO_GONE : outcome;
+  return outcome;
+}
 
-/* Puts the handles that finalizers have let go in front of the next request. */
+/* ---- releases ---- */
+
+/* Appends a frame of what has been let go. */
+static void write_releases(ro_Client *client, ro_Buffer *frame) {
+  ro_FrameHead head = {.kind = RO_FRAME_RELEASE};
+  size_t start = ro_frame_begin(frame);
+  ro_buffer_add(frame, client->released.data, client->released.size);
+  ro_frame_finish(frame, start, &head);
+}
+
+/* Puts what finalizers have let go in front of the next request. */
 static void queue_releases(ro_Client *client, ro_Buffer *frame) {
   ro_Buffer release;
-  ro_FrameHead head = {.kind = RO_FRAME_RELEASE};
-  size_t start;
   if (client->released.size == 0)
     return;
   ro_buffer_init(&release);
-  start = ro_frame_begin(&release);
-  ro_buffer_add(&release, client->released.data, client->released.size);
-  ro_frame_finish(&release, start, &head);
+  write_releases(client, &release);
   ro_buffer_add(&release, frame->data, frame->size);
   if (!release.failed) {
     ro_Buffer plain = *frame;
@@ -243,6 +326,26 @@ static void queue_releases(ro_Client *client, ro_Buffer *frame) {
   }
   ro_buffer_free(&release);
 }
+
+void ro_client_send_releases(ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
+  ro_Buffer frame;
+  size_t size;
+  if (client->released.size == 0 || client->generation == 0)
+    return;
+  ro_buffer_init(&frame);
+  write_releases(client, &frame);
+  size = frame.size;
+  if (!frame.failed && ro_link_queue(&client->link, &frame) == RO_LINK_OK) {
+    ro_buffer_clear(&client->released, 1024);
+    client->queued += size;
+    proxy->counters.bytes_sent += (lua_Integer)size;
+    ro_link_flush(&client->link);
+  }
+  ro_buffer_free(&frame);
+}
+
+/* ---- requests ---- */
 
 /* For ro_wait_actively. */
 typedef struct Look {
@@ -311,9 +414,10 @@ ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Pending *pending
   ro_FrameHead head = {.kind = RO_FRAME_REQUEST, .deadline = deadline};
   int status;
   pending->may_have_run = pending->settled = pending->was_alive = 0;
-  pending->outcome = connect_client(L, proxy, deadline);
+  pending->outcome = connect_for(L, proxy, pending->session, deadline);
   if (pending->outcome != RO_ANSWERED)
     return pending->outcome;
+  pending->session = client->session;
   pending->id = head.id = ++client->last_id;
   ro_frame_finish(frame, 0, &head);
   queue_releases(client, frame);

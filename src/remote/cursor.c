@@ -2,8 +2,6 @@
 
 #include <lauxlib.h>
 
-#include "remote/handles.h"
-
 /* A chunk ends when it has this many bytes, or entries. */
 #define CHUNK_BYTES (size_t)(64 * 1024)
 #define CHUNK_ENTRIES 8192
@@ -177,7 +175,7 @@ static int next_of(lua_State *L, int cursor, CursorKind kind) {
 }
 
 /* Encodes keys and values, or items, and a nil at the end of all; returns whether there may be more. */
-static int encode_entries(ro_Encoder *e, int cursor) {
+static int encode_entries(ro_Encoder *e, ro_Writer *writer, int cursor) {
   lua_State *L = ro_encoder_state(e);
   size_t start = ro_encoder_buffer(e)->size;
   CursorKind kind;
@@ -191,47 +189,51 @@ static int encode_entries(ro_Encoder *e, int cursor) {
       return 0;
     }
     for (int i = values; i >= 1; i--)
-      ro_encode(e, lua_gettop(L) - i + 1, 0);
+      ro_chain_put_result(e, writer, lua_gettop(L) - i + 1, 0);
     lua_pop(L, values);
   }
   return 1;
 }
 
 /* Answers with a handle for the cursor on top, which is popped, and its first chunk. */
-static void answer_first(ro_Encoder *e, int handles) {
+static void answer_first(ro_Encoder *e, ro_Writer *writer, int handles) {
   lua_State *L = ro_encoder_state(e);
   lua_Integer handle = ro_handle_new(L, handles);
   lua_pushinteger(L, handle);
   ro_encode(e, lua_gettop(L), 0);
   lua_pop(L, 1);
-  if (encode_entries(e, lua_gettop(L))) {
+  if (encode_entries(e, writer, lua_gettop(L))) {
     lua_pushvalue(L, -1);
     lua_rawseti(L, handles, handle);
   }
   lua_pop(L, 1);
 }
 
-static void answer_next(ro_Encoder *e, lua_Integer handle, int handles) {
+static void answer_next(ro_Encoder *e, ro_Writer *writer, lua_Integer handle, int handles) {
   lua_State *L = ro_encoder_state(e);
   if (handle <= 0 || lua_rawgeti(L, handles, handle) != LUA_TTABLE)
     luaL_error(L, "the listener has no loop with the handle %I", handle);
-  if (!encode_entries(e, lua_gettop(L))) {
+  if (!encode_entries(e, writer, lua_gettop(L))) {
     lua_pushnil(L);
     lua_rawseti(L, handles, handle);
   }
   lua_pop(L, 1);
 }
 
-void ro_cursor_answer(ro_Encoder *e, ro_Operation operation, lua_Integer handle, int handles) {
+void ro_cursor_answer(ro_Encoder *e, ro_Writer *writer, ro_Operation operation, lua_Integer handle) {
   lua_State *L = ro_encoder_state(e);
+  int handles;
   luaL_checkstack(L, 12, NULL);
+  ro_push_handles(L, writer->holder->hub, writer->holder->request);
+  handles = lua_gettop(L);
   if (operation == RO_OP_NEXT) {
-    answer_next(e, handle, handles);
-    return;
+    answer_next(e, writer, handle, handles);
+  } else {
+    if (operation == RO_OP_PAIRS)
+      push_cursor(L, -2);
+    else
+      push_list_cursor(L, -2);
+    answer_first(e, writer, handles);
   }
-  if (operation == RO_OP_PAIRS)
-    push_cursor(L, -1);
-  else
-    push_list_cursor(L, -1);
-  answer_first(e, handles);
+  lua_pop(L, 1);
 }

@@ -11,13 +11,13 @@
 #include <lua.h>
 
 #include "codec/codec.h"
+#include "remote/chain.h"
 #include "remote/proxy.h"
 
 /*
 ** Encodes the answer to an operation that iterates: RO_OP_PAIRS and RO_OP_IPAIRS over the value on top of the
-** stack, RO_OP_NEXT with the cursor of that `handle`. `handles` is the index of the connection's
-** table. [-0, +0, e]
+** stack, RO_OP_NEXT with the cursor of that `handle`. [-0, +0, e]
 */
-void ro_cursor_answer(ro_Encoder *e, ro_Operation operation, lua_Integer handle, int handles);
+void ro_cursor_answer(ro_Encoder *e, ro_Writer *writer, ro_Operation operation, lua_Integer handle);
 
 #endif

@@ -58,6 +58,11 @@ static int raise_outcome(lua_State *L, int view, ro_Operation operation, int cou
   case RO_TOO_LATE:
     ro_push_error(L, RO_TIMEOUT, "no answer to %s within %f seconds", chain, v->options.timeout);
     break;
+  case RO_GONE:
+    return ro_raise(
+        L, RO_NOT_LISTENING,
+        "the object of the reference in %s is not kept any more: the connection that it came by has ended",
+        chain);
   case RO_DAMAGED:
     return ro_raise(L, RO_PROTOCOL, "the connection for %s was ended: %s", chain, v->proxy->client.fault);
   default:
@@ -70,23 +75,25 @@ static int raise_outcome(lua_State *L, int view, ro_Operation operation, int cou
 
 /* ---- by the wire ---- */
 
-/* Returns how many bytes a payload may have. [-0, +0, e] */
-static size_t encode_request(lua_State *L, int view, ro_Operation operation, int count, ro_Buffer *frame) {
+/* Encodes a request into the frame of `pending`, which lies on top, and sets what depends on it. [-0, +0, e] */
+static void encode_request(lua_State *L, int view, ro_Operation operation, int count, ro_Pending *pending) {
+  ro_Writer writer = {.proxy = ((ro_View *)lua_touserdata(L, view))->proxy};
   ro_EncodeRules rules;
   ro_Encoder *e;
-  int first = lua_gettop(L) - count; /* the frame lies on top */
-  ro_chain_rules(L, &rules);
-  ro_frame_begin(frame);
-  e = ro_encoder_open(L, frame, &rules);
+  int first = lua_gettop(L) - count;
+  ro_chain_rules(L, &rules, &writer);
+  ro_frame_begin(pending->frame);
+  e = ro_encoder_open(L, pending->frame, &rules);
   ro_chain_encode(e, &rules, view, operation, first, count);
   ro_encoder_finish(e);
   lua_pop(L, 1);
-  return rules.limit;
+  pending->limit = rules.limit;
+  pending->session = writer.session;
 }
 
 /* Pushes what the answer brings; returns how many values. [-0, +n, e] */
-static int read_answer(lua_State *L, const ro_Proxy *proxy, const ro_Pending *answer) {
-  ro_Reader reader = {proxy, 0};
+static int read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) {
+  ro_Reader reader = {proxy, NULL, answer->session};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   const char *data = answer->frame->data + answer->offset;
   size_t size = answer->frame->size - answer->offset;
@@ -108,6 +115,33 @@ static int read_answer(lua_State *L, const ro_Proxy *proxy, const ro_Pending *an
   return count;
 }
 
+/* Reads the answer at argument 1, for the references in it. */
+static int read_late(lua_State *L) {
+  const ro_Pending *answer = lua_touserdata(L, 1);
+  read_answer(L, lua_touserdata(L, 2), answer);
+  return 0;
+}
+
+/*
+** Answers that came too late are read too where they name references, which are so let go: by the collector. What can't
+** be read stays in the listener until the connection ends.
+*/
+static void read_late_answers(lua_State *L, ro_Proxy *proxy) {
+  ro_Pending answer = {.kind = RO_FRAME_REPLY, .session = proxy->client.session};
+  int top;
+  answer.frame = ro_scratch_open(L);
+  top = lua_gettop(L);
+  while (ro_client_take_late(proxy, answer.frame, &answer.offset)) {
+    lua_pushcfunction(L, read_late);
+    lua_pushlightuserdata(L, &answer);
+    lua_pushlightuserdata(L, proxy);
+    lua_pcall(L, 2, 0, 0);
+    lua_settop(L, top);
+  }
+  ro_scratch_close(answer.frame);
+  lua_pop(L, 1);
+}
+
 static int evaluate_there(lua_State *L, int view, ro_Operation operation, int count) {
   const ro_View *v = lua_touserdata(L, view);
   int64_t deadline = v->options.flags & RO_HAS_TIMEOUT ? ro_deadline(v->options.timeout) : RO_NEVER;
@@ -116,8 +150,10 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
   ro_Outcome outcome;
   int results;
   luaL_checkstack(L, 12, NULL);
+  if (v->proxy->client.late.size > 0)
+    read_late_answers(L, v->proxy);
   pending.frame = ro_scratch_open(L);
-  pending.limit = encode_request(L, view, operation, count, pending.frame);
+  encode_request(L, view, operation, count, &pending);
   outcome = ro_client_exchange(L, v->proxy, &pending, deadline);
   if (outcome != RO_ANSWERED) {
     ro_scratch_close(pending.frame);

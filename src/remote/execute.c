@@ -2,6 +2,8 @@
 
 #include <lauxlib.h>
 
+#include "remote/reference.h"
+
 static const char classes_key = 0;
 
 void ro_use_classes(lua_State *L) {
@@ -139,8 +141,11 @@ int ro_machine_apply(ro_Machine *m, ro_Operation operation, int count) {
     lua_remove(L, -2);
     results = 1;
     break;
+  case RO_OP_REFERENCE:
+    results = 1; /* its operand */
+    break;
   default:
-    return luaL_error(L, "an operation that iterates must come last");
+    return luaL_error(L, "an operation that must come first or last does not");
   }
   m->level = 0;
   return results;
@@ -155,14 +160,59 @@ static void resolve_operands(lua_State *L, const ro_Proxy *proxy, int count) {
     const ro_View *view = ro_test_view(L, i);
     if (view == NULL || view->proxy != proxy)
       continue;
-    if (ro_is_root(L, i)) {
-      ro_push_object(L, proxy);
-    } else {
-      ro_execute_here(L, i, RO_OP_ROOT, 0);
-      lua_settop(L, first + count);
-    }
+    ro_value_here(L, i);
     lua_replace(L, i);
   }
+}
+
+/* Pushes the operands of one step of a chain, or the object of a reference. [-0, +n, v] */
+static int push_values(lua_State *L, const ro_Proxy *proxy, int step) {
+  int number = ro_push_operands(L, step);
+  if (((ro_View *)lua_touserdata(L, step))->operation == RO_OP_REFERENCE)
+    ro_claim_to_object(L);
+  else
+    resolve_operands(L, proxy, number);
+  return number;
+}
+
+/* As ro_execute_here, but the results are the very values. */
+static int run_here(lua_State *L, int view, ro_Operation operation, int count) {
+  const ro_Proxy *proxy = ((ro_View *)lua_touserdata(L, view))->proxy;
+  int base = lua_gettop(L) - count; /* the operands of the last operation lie above */
+  int length, results = 1;
+  ro_Machine machine;
+  luaL_checkstack(L, 8, NULL);
+  length = ro_push_chain(L, view);
+  ro_push_object(L, proxy);
+  ro_machine_begin(&machine, L);
+  for (int i = length; i >= 1; i--) {
+    int step = base + count + i;
+    int number = push_values(L, proxy, step);
+    results = ro_machine_apply(&machine, ((ro_View *)lua_touserdata(L, step))->operation, number);
+    if (i == 1 && operation == RO_OP_ROOT)
+      break;
+    ro_machine_keep(&machine, results);
+  }
+  if (operation != RO_OP_ROOT) {
+    luaL_checkstack(L, count + 4, "too many arguments");
+    for (int i = 1; i <= count; i++)
+      lua_pushvalue(L, base + i);
+    resolve_operands(L, proxy, count);
+    results = ro_machine_apply(&machine, operation, count);
+  } else if (length == 0) {
+    lua_pushvalue(L, machine.value);
+  }
+  /* slide the results down over what was needed to get them */
+  lua_rotate(L, base + 1, results);
+  lua_settop(L, base + results);
+  return results;
+}
+
+void ro_value_here(lua_State *L, int view) {
+  int top = lua_gettop(L);
+  view = lua_absindex(L, view);
+  run_here(L, view, RO_OP_ROOT, 0);
+  lua_settop(L, top + 1);
 }
 
 static void object_to_proxy(lua_State *L, const ro_Proxy *proxy, int count) {
@@ -179,36 +229,11 @@ static void object_to_proxy(lua_State *L, const ro_Proxy *proxy, int count) {
 }
 
 int ro_execute_here(lua_State *L, int view, ro_Operation operation, int count) {
-  const ro_Proxy *proxy = ((ro_View *)lua_touserdata(L, view))->proxy;
-  int base = lua_gettop(L) - count; /* the operands of the last operation lie above */
-  int length, results = 1;
-  ro_Machine machine;
+  const ro_View *v = lua_touserdata(L, view);
+  int results;
   view = lua_absindex(L, view);
-  luaL_checkstack(L, 8, NULL);
-  length = ro_push_chain(L, view);
-  ro_push_object(L, proxy);
-  ro_machine_begin(&machine, L);
-  for (int i = length; i >= 1; i--) {
-    int step = base + count + i;
-    int number = ro_push_operands(L, step);
-    resolve_operands(L, proxy, number);
-    results = ro_machine_apply(&machine, ((ro_View *)lua_touserdata(L, step))->operation, number);
-    if (i == 1 && operation == RO_OP_ROOT)
-      break;
-    ro_machine_keep(&machine, results);
-  }
-  if (operation != RO_OP_ROOT) {
-    luaL_checkstack(L, count + 4, "too many arguments");
-    for (int i = 1; i <= count; i++)
-      lua_pushvalue(L, base + i);
-    resolve_operands(L, proxy, count);
-    results = ro_machine_apply(&machine, operation, count);
-  } else if (length == 0) {
-    lua_pushvalue(L, machine.value);
-  }
-  object_to_proxy(L, proxy, results);
-  /* slide the results down over what was needed to get them */
-  lua_rotate(L, base + 1, results);
-  lua_settop(L, base + results);
+  results = run_here(L, view, operation, count);
+  object_to_proxy(L, v->proxy, results);
+  ro_refer_here(L, view, results);
   return results;
 }

@@ -31,9 +31,12 @@ void ro_machine_keep(ro_Machine *m, int results);
 ** Evaluates the chain of the view at `view`, then `operation` (unless RO_OP_ROOT) with the
 ** `count` operands on top, which are popped, on the object itself; pushes the results and
 ** returns how many. Views of the same proxy among the operands stand for their values, the
-** object itself among the results for the proxy. [-count, +n, e]
+** object itself among the results for the proxy, and the results may become references. [-count, +n, e]
 */
 int ro_execute_here(lua_State *L, int view, ro_Operation operation, int count);
+
+/* Pushes the first value that the view at `view` leads to, whatever it is. [-0, +1, e] */
+void ro_value_here(lua_State *L, int view);
 
 /*
 ** Keeps the functions of the Lua layer that know classes: a table with `super_lookup` and

@@ -2,12 +2,22 @@
 
 #include <string.h>
 
+#include <lauxlib.h>
+
 #include "base/registry.h"
 
 /* The tables of all connections are kept in the registry under the hub. The last number given out is at 0. */
 #define LAST 0
 
+/* Fields of the table of a connection that holds objects. */
+#define OBJECTS "objects" /* number -> object */
+#define NUMBERS "numbers" /* object -> number */
+#define TIMES "times"     /* number -> how often the client has got it and not let it go */
+
+/* ---- tables ---- */
+
 void ro_push_handles(lua_State *L, ro_Hub *hub, ro_Request *request) {
+  luaL_checkstack(L, 4, NULL);
   ro_push_kept_table(L, hub, NULL);
   if (lua_rawgeti(L, -1, (lua_Integer)request->client) != LUA_TTABLE) {
     lua_pop(L, 1);
@@ -17,6 +27,18 @@ void ro_push_handles(lua_State *L, ro_Hub *hub, ro_Request *request) {
     ro_hub_mark(hub, request);
   }
   lua_remove(L, -2);
+}
+
+/* Pushes the table of a connection, or nothing when it has none; returns whether it has. [-0, +(0|1), -] */
+static int push_existing(lua_State *L, const ro_Hub *hub, uint64_t client) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, hub) == LUA_TTABLE) {
+    lua_rawgeti(L, -1, (lua_Integer)client);
+    lua_remove(L, -2);
+  }
+  if (lua_istable(L, -1))
+    return 1;
+  lua_pop(L, 1);
+  return 0;
 }
 
 lua_Integer ro_handle_new(lua_State *L, int handles) {
@@ -30,28 +52,220 @@ lua_Integer ro_handle_new(lua_State *L, int handles) {
   return handle;
 }
 
-void ro_handles_release(lua_State *L, ro_Hub *hub, ro_Request *request) {
-  ro_push_handles(L, hub, request);
-  for (size_t at = request->offset; at + sizeof(int64_t) <= request->bytes.size; at += sizeof(int64_t)) {
-    int64_t handle;
-    memcpy(&handle, request->bytes.data + at, sizeof handle);
-    if (handle == LAST)
-      continue;
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)handle);
-  }
-  lua_pop(L, 1);
-}
-
-void ro_handles_forget_client(lua_State *L, const ro_Hub *hub, const ro_Request *request) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, hub) == LUA_TTABLE) {
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)request->client);
-  }
-  lua_pop(L, 1);
-}
-
 void ro_handles_forget(lua_State *L, const ro_Hub *hub) {
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, hub);
+}
+
+/* ---- objects: `handles` has them, or is about to ---- */
+
+/* Pushes the field of the table at `handles`, made at its first need. [-0, +1, m] */
+static void push_field(lua_State *L, int handles, const char *field) {
+  if (lua_getfield(L, handles, field) == LUA_TTABLE)
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, handles, field);
+}
+
+/* Pushes field[handle]. [-0, +1, -] */
+static int push_entry(lua_State *L, int handles, const char *field, lua_Integer handle) {
+  if (lua_getfield(L, handles, field) == LUA_TTABLE) {
+    lua_rawgeti(L, -1, handle);
+    lua_remove(L, -2);
+  }
+  return lua_type(L, -1);
+}
+
+/* field[handle] = the value on top. [-1, +0, m] */
+static void set_entry(lua_State *L, int handles, const char *field, lua_Integer handle) {
+  push_field(L, handles, field);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, handle);
+  lua_pop(L, 1);
+}
+
+static lua_Integer times_of(lua_State *L, int handles, lua_Integer handle) {
+  lua_Integer times;
+  push_entry(L, handles, TIMES, handle);
+  times = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return times;
+}
+
+static void set_times(lua_State *L, int handles, lua_Integer handle, lua_Integer times) {
+  lua_pushinteger(L, times);
+  set_entry(L, handles, TIMES, handle);
+}
+
+/* numbers[the object on top] = handle; 0 takes it out. [-1, +0, m] */
+static void set_number(lua_State *L, int handles, lua_Integer handle) {
+  push_field(L, handles, NUMBERS);
+  lua_insert(L, -2);
+  if (handle != 0)
+    lua_pushinteger(L, handle);
+  else
+    lua_pushnil(L);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+int ro_is_referable(lua_State *L, int index) {
+  return lua_type(L, index) >= LUA_TTABLE || lua_islightuserdata(L, index);
+}
+
+/* Keeps the object at `index` under a new handle, which is returned. [-0, +0, m] */
+static lua_Integer keep_object(lua_State *L, const ro_Holder *holder, int handles, int index) {
+  lua_Integer handle = ro_handle_new(L, handles);
+  set_times(L, handles, handle, 0);
+  lua_pushvalue(L, index);
+  set_entry(L, handles, OBJECTS, handle);
+  lua_pushvalue(L, index);
+  set_number(L, handles, handle);
+  ++*holder->objects;
+  return handle;
+}
+
+static void drop_object(lua_State *L, const ro_Holder *holder, int handles, lua_Integer handle) {
+  if (push_entry(L, handles, OBJECTS, handle) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  set_number(L, handles, 0);
+  for (int i = 0; i < 2; i++) {
+    lua_pushnil(L);
+    set_entry(L, handles, i == 0 ? OBJECTS : TIMES, handle);
+  }
+  --*holder->objects;
+}
+
+lua_Integer ro_handle_give(lua_State *L, ro_Holder *holder, int index) {
+  int top = lua_gettop(L);
+  lua_Integer handle;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 10, NULL);
+  ro_push_handles(L, holder->hub, holder->request);
+  push_field(L, top + 1, NUMBERS);
+  lua_pushvalue(L, index);
+  if (lua_rawget(L, -2) == LUA_TNIL)
+    handle = keep_object(L, holder, top + 1, index);
+  else
+    handle = lua_tointeger(L, -1);
+  lua_settop(L, top);
+  ro_buffer_add(&holder->given, &handle, sizeof handle);
+  if (holder->given.failed)
+    luaL_error(L, "not enough memory");
+  return handle;
+}
+
+/* Calls `end` for each handle that was given. [-0, +0, m] */
+static void end_given(lua_State *L, ro_Holder *holder,
+                      void (*end)(lua_State *L, const ro_Holder *holder, int handles, lua_Integer handle)) {
+  if (holder->given.size > 0 && push_existing(L, holder->hub, holder->request->client)) {
+    for (size_t at = 0; at < holder->given.size; at += sizeof(lua_Integer)) {
+      lua_Integer handle;
+      memcpy(&handle, holder->given.data + at, sizeof handle);
+      end(L, holder, lua_gettop(L), handle);
+    }
+    lua_pop(L, 1);
+  }
+  ro_buffer_free(&holder->given);
+}
+
+static void count_once(lua_State *L, const ro_Holder *holder, int handles, lua_Integer handle) {
+  (void)holder;
+  set_times(L, handles, handle, times_of(L, handles, handle) + 1);
+}
+
+static void drop_unless_held(lua_State *L, const ro_Holder *holder, int handles, lua_Integer handle) {
+  if (times_of(L, handles, handle) == 0)
+    drop_object(L, holder, handles, handle);
+}
+
+void ro_handles_commit(lua_State *L, ro_Holder *holder) {
+  holder->named = (int64_t)(holder->given.size / sizeof(lua_Integer));
+  end_given(L, holder, count_once);
+}
+
+void ro_handles_undo(lua_State *L, ro_Holder *holder) {
+  end_given(L, holder, drop_unless_held);
+}
+
+void ro_push_handled(lua_State *L, const ro_Holder *holder, lua_Integer handle) {
+  luaL_checkstack(L, 6, NULL);
+  ro_push_handles(L, holder->hub, holder->request);
+  if (push_entry(L, lua_gettop(L), OBJECTS, handle) == LUA_TNIL)
+    luaL_error(L, "the listener keeps no object with the handle %I", (LUAI_UACINT)handle);
+  lua_remove(L, -2);
+}
+
+/* ---- what clients tell ---- */
+
+static void release(lua_State *L, const ro_Holder *holder, int handles, const ro_Release *r) {
+  lua_Integer times;
+  if (r->handle == LAST)
+    return;
+  lua_pushnil(L);
+  lua_rawseti(L, handles, (lua_Integer)r->handle);
+  times = times_of(L, handles, (lua_Integer)r->handle);
+  if (r->times < (uint64_t)times)
+    set_times(L, handles, (lua_Integer)r->handle, times - (lua_Integer)r->times);
+  else
+    drop_object(L, holder, handles, (lua_Integer)r->handle);
+}
+
+void ro_handles_release(lua_State *L, const ro_Holder *holder) {
+  const ro_Request *r = holder->request;
+  if (!push_existing(L, holder->hub, r->client))
+    return;
+  for (size_t at = r->offset; at + sizeof(ro_Release) <= r->bytes.size; at += sizeof(ro_Release)) {
+    ro_Release one;
+    memcpy(&one, r->bytes.data + at, sizeof one);
+    release(L, holder, lua_gettop(L), &one);
+  }
+  lua_pop(L, 1);
+}
+
+/* The field of the table at `to` becomes a copy of that at `from`; returns how many entries it has. [-0, +0, m] */
+static lua_Integer copy_field(lua_State *L, int from, int to, const char *field) {
+  lua_Integer count = 0;
+  lua_newtable(L);
+  push_field(L, from, field);
+  for (lua_pushnil(L); lua_next(L, -2); count++) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -5);
+  }
+  lua_pop(L, 1);
+  lua_setfield(L, to, field);
+  return count;
+}
+
+void ro_handles_inherit(lua_State *L, const ro_Holder *holder) {
+  int from = lua_gettop(L) + 1, to = from + 1;
+  luaL_checkstack(L, 10, NULL);
+  if (!push_existing(L, holder->hub, holder->request->ancestor))
+    return;
+  ro_push_handles(L, holder->hub, holder->request);
+  *holder->objects += copy_field(L, from, to, OBJECTS);
+  copy_field(L, from, to, NUMBERS);
+  copy_field(L, from, to, TIMES);
+  lua_rawgeti(L, from, LAST);
+  lua_rawseti(L, to, LAST);
+  lua_settop(L, from - 1);
+}
+
+void ro_handles_forget_client(lua_State *L, const ro_Holder *holder) {
+  const ro_Request *r = holder->request;
+  if (!push_existing(L, holder->hub, r->client))
+    return;
+  if (lua_getfield(L, -1, OBJECTS) == LUA_TTABLE)
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+      --*holder->objects;
+  lua_pop(L, 2);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, holder->hub);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, (lua_Integer)r->client);
+  lua_pop(L, 1);
 }

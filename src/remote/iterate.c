@@ -21,7 +21,7 @@ Loops over remote tables.
 */
 typedef struct ro_Loop {
   ro_Proxy *proxy;
-  uint64_t generation; /* of the listener that the loop began with */
+  uint64_t connection; /* that the loop began on: its key */
   lua_Integer handle;  /* of the cursor there; 0: none (any more) */
   lua_Integer index;   /* ipairs: of the last item seen */
   int at, count;       /* in the list: what has been seen, what there is */
@@ -33,8 +33,8 @@ typedef struct ro_Loop {
 
 static int loop_gc(lua_State *L) {
   ro_Loop *loop = lua_touserdata(L, 1);
-  if (loop->handle != 0 && loop->proxy->door.page != NULL)
-    ro_client_release(loop->proxy, loop->generation, (uint64_t)loop->handle);
+  if (loop->handle != 0 && loop->proxy->door.page != NULL && loop->proxy->client.key == loop->connection)
+    ro_client_release(loop->proxy, loop->proxy->client.session, loop->handle, 1);
   loop->handle = 0;
   return 0;
 }
@@ -43,7 +43,7 @@ static ro_Loop *push_loop(lua_State *L, int view) {
   static const luaL_Reg metamethods[] = {{"__gc", loop_gc}, {NULL, NULL}};
   ro_Loop *loop = lua_newuserdatauv(L, sizeof *loop, 1);
   loop->proxy = ((ro_View *)lua_touserdata(L, view))->proxy;
-  loop->generation = 0;
+  loop->connection = 0;
   loop->handle = loop->index = 0;
   loop->at = loop->count = loop->finished = 0;
   ro_push_metatable(L, LOOP_METATABLE, metamethods);
@@ -67,9 +67,9 @@ static void store_entries(lua_State *L, ro_Loop *loop, int list, int count) {
     loop->handle = 0;
 }
 
-/* The loop goes on only with the listener that it began with. */
-static void check_generation(lua_State *L, const ro_Loop *loop) {
-  if (loop->proxy->client.generation == loop->generation)
+/* The loop goes on only with the connection that it began with. */
+static void check_connection(lua_State *L, const ro_Loop *loop) {
+  if (loop->proxy->client.key == loop->connection)
     return;
   ro_push_error(L, RO_DISCONNECTED, "the listener ended before the loop over its table did");
   lua_pushboolean(L, 1);
@@ -98,7 +98,7 @@ static void begin_loop(lua_State *L, ro_Operation operation, lua_CFunction next)
   lua_newtable(L);
   base = lua_gettop(L);
   count = ro_evaluate(L, 1, operation, 0);
-  loop->generation = loop->proxy->client.generation;
+  loop->connection = loop->proxy->client.key;
   loop->handle = lua_tointeger(L, base + 1);
   store_entries(L, loop, base, count - 1);
   lua_settop(L, base);
@@ -115,7 +115,7 @@ static int has_entries(lua_State *L) {
   lua_settop(L, 0);
   if (loop->at < loop->count || loop->finished)
     return loop->at < loop->count;
-  check_generation(L, loop);
+  check_connection(L, loop);
   lua_pushvalue(L, ENTRIES);
   lua_getiuservalue(L, LOOP, 1);
   lua_pushinteger(L, loop->handle);
@@ -137,21 +137,10 @@ static int next_pair(lua_State *L) {
   return 2;
 }
 
-/*
-** In the listener's own process: puts the value of the view at index 1, itself also where it is
-** the object, at 2. [-n, +1, e]
-*/
+/* In the listener's own process: puts the value of the view at index 1 at 2. [-n, +1, e] */
 static void value_here(lua_State *L) {
-  const ro_Proxy *proxy = ((ro_View *)lua_touserdata(L, 1))->proxy;
-  const ro_View *value;
   lua_settop(L, 1);
-  ro_execute_here(L, 1, RO_OP_ROOT, 0);
-  lua_settop(L, 2);
-  value = ro_test_view(L, 2);
-  if (value != NULL && value->proxy == proxy && value->operation == RO_OP_ROOT) {
-    ro_push_object(L, proxy);
-    lua_replace(L, 2);
-  }
+  ro_value_here(L, 1);
 }
 
 /* pairs of the value itself, in the listener's own process. */

@@ -21,7 +21,7 @@
 /* ---- its end ---- */
 
 int ro_request_is_expired(const ro_Request *request) {
-  return !request->ended && request->head.kind == RO_FRAME_REQUEST && request->head.deadline != RO_NEVER &&
+  return ro_request_is_call(request) && request->head.deadline != RO_NEVER &&
          request->head.deadline <= ro_now();
 }
 
@@ -37,6 +37,7 @@ void ro_listener_retire(lua_State *L, ro_Listener *listener) {
     return;
   listener->phase = RO_LISTENER_ENDED;
   listener->proxy->listener = NULL;
+  listener->proxy->counters.references = 0;
   ro_handles_forget(L, &listener->hub);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
@@ -49,14 +50,15 @@ void ro_listener_retire(lua_State *L, ro_Listener *listener) {
 static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
   ro_Request request;
   ro_Buffer answer;
-  ro_Service service = {listener->proxy, &listener->hub, &request, &answer, NULL, NULL};
+  ro_Service service = {
+      .proxy = listener->proxy, .hub = &listener->hub, .request = &request, .answer = &answer};
   int counts, expired;
   memset(&request, 0, sizeof request);
   ro_buffer_init(&answer);
   if (!ro_hub_next(&listener->hub, &request, 0))
     return -1;
   expired = ro_request_is_expired(&request);
-  counts = !request.ended && request.head.kind == RO_FRAME_REQUEST && !expired;
+  counts = ro_request_is_call(&request) && !expired;
   if (counts && refuse)
     ro_refuse(&request, &answer);
   else if (!expired) {

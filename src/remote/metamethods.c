@@ -11,6 +11,7 @@ What proxies and views do in expressions.
 #include "remote/iterate.h"
 #include "remote/listener.h"
 #include "remote/proxy.h"
+#include "remote/reference.h"
 #include "remote/text.h"
 
 /* Upvalue 1 of __index and __newindex. */
@@ -223,6 +224,7 @@ void ro_set_metamethods(lua_State *L) {
                                    {"__pairs", ro_view_pairs},
                                    {"__eq", ro_view_eq},
                                    {"__tostring", ro_view_tostring},
+                                   {"__close", ro_view_close},
                                    {NULL, NULL}};
   static const luaL_Reg with_methods[] = {
       {"__index", view_index}, {"__newindex", view_newindex}, {NULL, NULL}};

@@ -12,6 +12,7 @@ The methods of proxies and views: the names that end with an underscore, and a f
 #include "remote/listener.h"
 #include "remote/metamethods.h"
 #include "remote/proxy.h"
+#include "remote/reference.h"
 
 static const char methods_key = 0;
 
@@ -61,6 +62,11 @@ Clients that are connected now.
 */
 
 /***
+References that this process has to objects in the listener; in the listener, those that all clients have.
+@tfield integer references
+*/
+
+/***
 @type Proxy
 */
 
@@ -73,6 +79,7 @@ of an earlier `with_` stay unless they are named again.
  gives it
 @tparam[opt] number options.timeout seconds that an evaluation may take
 @tparam[opt] boolean options.proxy the next call gives a view (true), or is evaluated (false)
+@tparam[opt] boolean options.ref results stay in the listener, as with `ref_`
 @treturn Proxy the view
 @usage remote:with_ { timeout = 2 }:move(10)
 */
@@ -80,7 +87,7 @@ static int method_with(lua_State *L) {
   ro_check_view(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   ro_push_copy(L, 1);
-  ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT | RO_OPTION_PROXY);
+  ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT | RO_OPTION_PROXY | RO_OPTION_REF);
   return 1;
 }
 
@@ -187,7 +194,7 @@ This process's counters for the proxy. Evaluations in the listener's own process
 static int method_stats(lua_State *L) {
   const ro_Proxy *proxy = ro_check_view(L, 1)->proxy;
   const ro_Counters *c = &proxy->counters;
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
   set_counter(L, "requests", c->requests);
   set_counter(L, "replies", c->replies);
   set_counter(L, "bytes_sent", c->bytes_sent);
@@ -195,22 +202,17 @@ static int method_stats(lua_State *L) {
   set_counter(L, "late_replies", c->late_replies);
   set_counter(L, "served", c->served);
   set_counter(L, "errors", c->errors);
+  set_counter(L, "references", c->references + proxy->client.references);
   set_counter(L, "clients", proxy->listener != NULL ? ro_listener_clients(proxy->listener) : 0);
   return 1;
 }
 
 void ro_push_methods(lua_State *L) {
-  static const luaL_Reg methods[] = {{"get_", ro_method_get},
-                                     {"with_", method_with},
-                                     {"contains_", method_contains},
-                                     {"item_", method_item},
-                                     {"set_", method_set},
-                                     {"del_", method_del},
-                                     {"attrs_", method_attrs},
-                                     {"stats_", method_stats},
-                                     {"passto", ro_method_passto},
-                                     {"ipairs_", ro_method_ipairs},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"get_", ro_method_get},       {"with_", method_with},   {"contains_", method_contains},
+      {"item_", method_item},        {"set_", method_set},     {"del_", method_del},
+      {"attrs_", method_attrs},      {"stats_", method_stats}, {"passto", ro_method_passto},
+      {"ipairs_", ro_method_ipairs}, {"ref_", ro_method_ref},  {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &methods_key) == LUA_TTABLE)
     return;
   lua_pop(L, 1);

@@ -47,9 +47,21 @@ void ro_push_object(lua_State *L, const ro_Proxy *proxy) {
   lua_remove(L, -2);
 }
 
-static void forget_in_child(ro_ForkNode *node) {
-  ro_Proxy *proxy = (ro_Proxy *)((char *)node - offsetof(ro_Proxy, fork_node));
-  ro_client_forget(&proxy->client);
+static ro_Proxy *proxy_of_node(ro_ForkNode *node) {
+  return (ro_Proxy *)((char *)node - offsetof(ro_Proxy, fork_node));
+}
+
+static void before_fork(ro_ForkNode *node) {
+  ro_client_before_fork(proxy_of_node(node));
+}
+
+static void in_parent(ro_ForkNode *node) {
+  ro_client_in_parent(&proxy_of_node(node)->client);
+}
+
+static void in_child(ro_ForkNode *node) {
+  ro_Proxy *proxy = proxy_of_node(node);
+  ro_client_in_child(&proxy->client);
   if (proxy->listener != NULL)
     ro_listener_forget(proxy->listener);
   proxy->listener = NULL;
@@ -64,14 +76,6 @@ static int proxy_gc(lua_State *L) {
   ro_atfork_remove(&proxy->fork_node);
   ro_door_close(&proxy->door);
   return 0;
-}
-
-/*
-** An id that no other proxy of a related process has: no two are made by one process in the same
-** nanosecond.
-*/
-static uint64_t new_id(void) {
-  return (uint64_t)ro_now() << 22 | (uint64_t)ro_pid();
 }
 
 /* Names the classes of the object so that its instances can travel. */
@@ -89,14 +93,14 @@ static void name_classes(lua_State *L, int object, uint64_t id) {
 
 /* Pushes a proxy of the object at `object` without a door yet: its finalizer has nothing to do. */
 static ro_Proxy *new_proxy(lua_State *L, int object) {
-  ro_Proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, RO_VIEW_USERVALUES);
+  ro_Proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, RO_PROXY_USERVALUES);
   memset(proxy, 0, sizeof *proxy);
   proxy->view.proxy = proxy;
   proxy->view.operation = RO_OP_ROOT;
-  proxy->id = new_id();
+  proxy->id = ro_new_id();
   proxy->fulfill_final = 1;
   proxy->lock = ro_lock_of(L);
-  proxy->fork_node.in_child = forget_in_child;
+  proxy->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
   ro_client_init(&proxy->client);
   ro_push_proxy_metatable(L);
   lua_setmetatable(L, -2);

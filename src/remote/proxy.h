@@ -22,10 +22,12 @@ typedef enum ro_Operation {
   RO_OP_SUPER,    /* the same object, names looked up one class further up */
   RO_OP_SET,      /* key, value */
   RO_OP_LENGTH,
-  RO_OP_CONTAINS, /* key */
-  RO_OP_PAIRS,    /* begins to iterate: a handle and the first keys and values */
-  RO_OP_NEXT,     /* handle: what follows */
-  RO_OP_IPAIRS    /* begins to iterate over a list: a handle and the first items */
+  RO_OP_CONTAINS,  /* key */
+  RO_OP_PAIRS,     /* begins to iterate: a handle and the first keys and values */
+  RO_OP_NEXT,      /* handle: what follows */
+  RO_OP_IPAIRS,    /* begins to iterate over a list: a handle and the first items */
+  RO_OP_REFERENCE, /* handle: works on the object that the client knows by it */
+  RO_OP_REFER /* before all others: what they give stays in the listener, and references to it are sent */
 } ro_Operation;
 
 /* Does the operation begin or continue a loop over a table. */
@@ -39,7 +41,8 @@ enum {
   RO_HAS_TIMEOUT = 2,       /* in `timeout` */
   RO_CALL_IS_VIEW = 4,      /* the next call is not evaluated */
   RO_CALL_IS_EVALUATED = 8, /* the next call is evaluated, whatever the proxy says */
-  RO_PROXYS_DEFAULT = 16    /* the default is the proxy's own: not for assignments */
+  RO_PROXYS_DEFAULT = 16,   /* the default is the proxy's own: not for assignments */
+  RO_GIVES_REFERENCES = 32  /* results stay in the listener */
 };
 
 typedef struct ro_Options {
@@ -61,12 +64,15 @@ enum {
   RO_VIEW_OPERANDS,   /* INDEX: the key; those with several: a list with its length in `n` */
   RO_VIEW_DEFAULT,
   RO_VIEW_USERVALUES = RO_VIEW_DEFAULT,
-  RO_VIEW_FIELDS = RO_VIEW_OPERANDS /* of the proxy itself: views by their keys, or nil */
+  RO_VIEW_FIELDS = RO_VIEW_OPERANDS,        /* of the proxy itself: views by their keys, or nil */
+  RO_PROXY_CLAIMS = RO_VIEW_USERVALUES + 1, /* of the proxy itself: references in use (remote/reference.h) */
+  RO_PROXY_USERVALUES = RO_PROXY_CLAIMS
 };
 
 typedef struct ro_Counters {
   lua_Integer requests, replies, bytes_sent, bytes_received, late_replies;
   lua_Integer served, errors;
+  lua_Integer references; /* that clients hold in this process */
 } ro_Counters;
 
 struct ro_Listener;
@@ -80,7 +86,8 @@ typedef struct ro_Proxy {
   ro_Lock *lock;
   ro_ForkNode fork_node;
   ro_Counters counters;
-  int fields; /* how many views it keeps */
+  int fields;              /* how many views it keeps */
+  uint64_t last_reference; /* number of the last that was made in this process for its own use */
   int eager_proxy;
   int fulfill_final;
 } ro_Proxy;
@@ -142,7 +149,8 @@ enum {
   RO_OPTION_TIMEOUT = 2,
   RO_OPTION_PROXY = 4,
   RO_OPTION_EAGER_PROXY = 8,
-  RO_OPTION_FULFILL_FINAL = 16
+  RO_OPTION_FULFILL_FINAL = 16,
+  RO_OPTION_REF = 32
 };
 
 /*

@@ -180,24 +180,24 @@ static void end_stray_child(const ro_Listener *listener) {
   _exit(0);
 }
 
-static int is_call(const ro_Request *request) {
-  return !request->ended && request->head.kind == RO_FRAME_REQUEST;
-}
-
 /*
 ** A listener that stops refuses what it has not begun, unless it is to fulfill all that was sent. It is told to stop by
 ** a holder of the state's lock, as the caller is.
 */
 static int is_refused(const ro_Seat *seat) {
   const ro_Listener *listener = seat->listener;
-  return listener->stopping && !listener->proxy->fulfill_final && is_call(&seat->request);
+  return listener->stopping && !listener->proxy->fulfill_final && ro_request_is_call(&seat->request);
 }
 
 /* Runs the seat's request, with the lock of the state held. */
 static void run_request(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
-  ro_Service service = {listener->proxy, &listener->hub, &seat->request,
-                        &seat->answer,   prepare_spare,  listener};
+  ro_Service service = {.proxy = listener->proxy,
+                        .hub = &listener->hub,
+                        .request = &seat->request,
+                        .answer = &seat->answer,
+                        .prepare = prepare_spare,
+                        .context = listener};
   int answered;
   if (ro_request_is_expired(&seat->request))
     return;
@@ -221,7 +221,7 @@ static void answer(ro_Seat *seat) {
       run_request(seat);
     ro_lock_leave(seat->thread);
   }
-  if (refused && is_call(&seat->request))
+  if (refused && ro_request_is_call(&seat->request))
     ro_refuse(&seat->request, &seat->answer);
 }
 

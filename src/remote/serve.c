@@ -14,20 +14,24 @@
 
 /* ---- operations ---- */
 
-/* Arguments of what runs protected: the service, and the proxy's userdata, which gives way to the object. */
-enum { SERVICE = 1, OBJECT };
+/*
+** Arguments of what runs protected: the service, and the proxy's userdata, which gives way to the object. Behind it
+** the object of the reference that a request begins with.
+*/
+enum { SERVICE = 1, OBJECT, REFERRED };
 
-/* What an operation that iterates was given, for the encoding of its answer. */
-typedef struct Iteration {
-  ro_Operation operation; /* RO_OP_ROOT: none */
-  lua_Integer number;
-} Iteration;
+/* How the answer is to be encoded. */
+typedef struct Manner {
+  ro_Operation operation; /* one that iterates; RO_OP_ROOT: none */
+  lua_Integer number;     /* its operand */
+  int refers;             /* results become references */
+} Manner;
 
 /*
 ** Runs the operations on the object; leaves the results on top and returns how many: the value
 ** itself before an operation that iterates. [-0, +n, e]
 */
-static int run_operations(lua_State *L, ro_Decoder *d, Iteration *iteration) {
+static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, Manner *manner) {
   lua_Integer length = ro_chain_length(d);
   int results = 1;
   ro_Machine machine;
@@ -38,96 +42,128 @@ static int run_operations(lua_State *L, ro_Decoder *d, Iteration *iteration) {
     int count;
     ro_Operation operation;
     ro_machine_keep(&machine, results);
-    operation = ro_chain_next(d, &count);
+    operation = ro_chain_next(d, reader, &count);
     if (ro_iterates(operation) && i == length - 1) {
-      iteration->operation = operation;
-      iteration->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
+      manner->operation = operation;
+      manner->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
       lua_settop(L, machine.value);
       return 1;
     }
+    if (operation == RO_OP_REFER && i == 0) {
+      manner->refers = 1;
+      lua_pushvalue(L, OBJECT);
+      results = 1;
+      continue;
+    }
+    if (operation == RO_OP_REFERENCE)
+      lua_copy(L, -1, REFERRED);
     results = ro_machine_apply(&machine, operation, count);
   }
   return results;
 }
 
+/* Has the value at `index` an identity: then its address. */
+static const void *address_of(lua_State *L, int index) {
+  return ro_is_referable(L, index) ? lua_topointer(L, index) : NULL;
+}
+
+static void put_referred(ro_Encoder *e, void *context) {
+  ro_chain_put_object(e, context, REFERRED);
+}
+
 /* Rules for what goes back to the client: the object, which is at `object`, goes as such. [-0, +0, e] */
-static void answer_rules(lua_State *L, int object, ro_EncodeRules *rules, const char *label) {
-  ro_chain_rules(L, rules);
+static void answer_rules(lua_State *L, int object, ro_EncodeRules *rules, ro_Writer *writer,
+                         const char *label) {
+  ro_chain_rules(L, rules, writer);
   rules->label = label;
-  if (lua_type(L, object) >= LUA_TTABLE || lua_islightuserdata(L, object)) /* what has an identity */
-    rules->object = lua_topointer(L, object);
+  rules->object = address_of(L, object);
 }
 
 /* Encodes the `count` values on top as results. [-0, +0, e] */
-static void encode_results(lua_State *L, ro_Service *s, const Iteration *iteration, int count) {
+static void encode_results(lua_State *L, ro_Service *s, const Manner *manner, int count) {
   int first = lua_gettop(L) - count + 1;
+  ro_Writer writer = {s->proxy, &s->holder, manner->refers, 0};
   ro_EncodeRules rules;
   ro_Encoder *e;
   luaL_checkstack(L, 12, "too many results");
-  answer_rules(L, OBJECT, &rules, "result");
-  if (iteration->operation != RO_OP_ROOT) {
-    ro_push_handles(L, s->hub, s->request);
-    e = ro_encoder_open(L, s->answer, &rules);
+  answer_rules(L, OBJECT, &rules, &writer, "result");
+  rules.known = address_of(L, REFERRED);
+  rules.put_known = put_referred;
+  e = ro_encoder_open(L, s->answer, &rules);
+  if (manner->operation != RO_OP_ROOT) {
     lua_pushvalue(L, first);
-    ro_cursor_answer(e, iteration->operation, iteration->number, first + 1);
+    ro_cursor_answer(e, &writer, manner->operation, manner->number);
   } else {
-    e = ro_encoder_open(L, s->answer, &rules);
     for (int i = 0; i < count; i++)
-      ro_encode(e, first + i, i == 0 ? 0 : i + 1);
+      ro_chain_put_result(e, &writer, first + i, i == 0 ? 0 : i + 1);
   }
   ro_encoder_finish(e);
+  ro_handles_commit(L, &s->holder);
 }
 
 /* Runs the operations of a request and encodes what comes of it. [-0, +n, e] */
 static void serve_request(lua_State *L, ro_Service *s) {
   ro_Request *r = s->request;
-  ro_Reader reader = {s->proxy, 1};
+  ro_Reader reader = {s->proxy, &s->holder, 0};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
-  Iteration iteration = {RO_OP_ROOT, 0};
+  Manner manner = {RO_OP_ROOT, 0, 0};
   ro_Decoder *d;
   int results;
   lua_getiuservalue(L, OBJECT, RO_VIEW_PARENT);
   lua_replace(L, OBJECT);
+  lua_pushnil(L);
   d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
-  results = run_operations(L, d, &iteration);
+  results = run_operations(L, d, &reader, &manner);
   ro_decoder_close(d);
   ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
-  encode_results(L, s, &iteration, results);
+  encode_results(L, s, &manner, results);
+}
+
+/* What is no call. */
+static void serve_event(lua_State *L, const ro_Holder *holder) {
+  switch (holder->request->event) {
+  case RO_CLIENT_ENDED:
+    ro_handles_forget_client(L, holder);
+    break;
+  case RO_CLIENT_INHERITS:
+    ro_handles_inherit(L, holder);
+    break;
+  default:
+    ro_handles_release(L, holder);
+  }
 }
 
 static int serve_protected(lua_State *L) {
   ro_Service *s = lua_touserdata(L, SERVICE);
-  const ro_Request *r = s->request;
   if (s->prepare != NULL)
     s->prepare(L, s->context);
-  if (r->ended) {
-    ro_handles_forget_client(L, s->hub, r);
-  } else if (r->head.kind == RO_FRAME_RELEASE) {
-    ro_handles_release(L, s->hub, s->request);
-  } else {
+  if (ro_request_is_call(s->request))
     serve_request(L, s);
-  }
+  else
+    serve_event(L, &s->holder);
   return 0;
 }
 
 /* Encodes the failure that is argument 2. */
 static int encode_failure(lua_State *L) {
   ro_Service *s = lua_touserdata(L, 1);
+  ro_Writer writer = {s->proxy, NULL, 0, 0}; /* errors bring no references: their texts do */
   ro_EncodeRules rules;
   ro_push_object(L, s->proxy);
-  answer_rules(L, -1, &rules, "error");
+  answer_rules(L, -1, &rules, &writer, "error");
   lua_pop(L, 1);
   ro_failure_encode(L, 2, s->answer, &rules);
   return 0;
 }
 
 static void finish_answer(ro_Service *s, ro_FrameKind kind) {
-  ro_FrameHead head = {.kind = kind, .id = s->request->head.id};
+  ro_FrameHead head = {.kind = kind, .id = s->request->head.id, .deadline = s->holder.named};
   ro_frame_finish(s->answer, 0, &head);
 }
 
 static void answer_failure(lua_State *L, ro_Service *s) {
   s->proxy->counters.errors++;
+  ro_handles_undo(L, &s->holder);
   s->answer->size = RO_FRAME_HEAD;
   s->answer->failed = 0;
   lua_pushcfunction(L, encode_failure);
@@ -143,10 +179,11 @@ static void answer_failure(lua_State *L, ro_Service *s) {
 }
 
 int ro_serve(lua_State *L, ro_Service *s) {
-  int is_request = !s->request->ended && s->request->head.kind == RO_FRAME_REQUEST;
+  int is_request = ro_request_is_call(s->request);
   int base = lua_gettop(L), succeeded;
+  s->holder = (ro_Holder){.hub = s->hub, .request = s->request, .objects = &s->proxy->counters.references};
   ro_frame_begin(s->answer);
-  if (!lua_checkstack(L, 8)) {
+  if (!lua_checkstack(L, LUA_MINSTACK)) {
     finish_answer(s, RO_FRAME_FAILURE);
     return 0;
   }

@@ -4,6 +4,7 @@
 
 #include <lua.h>
 
+#include "remote/handles.h"
 #include "remote/proxy.h"
 #include "sys/hub.h"
 
@@ -14,6 +15,7 @@ typedef struct ro_Service {
   ro_Buffer *answer;                            /* receives the frame that goes back */
   void (*prepare)(lua_State *L, void *context); /* called first, protected; may be NULL. [-0, +0, e] */
   void *context;
+  ro_Holder holder; /* set by ro_serve: the client */
 } ro_Service;
 
 /*

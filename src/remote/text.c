@@ -14,6 +14,7 @@ Chains as text, and their equality.
 #include <lauxlib.h>
 
 #include "remote/proxy.h"
+#include "remote/reference.h"
 
 #define DEEPEST 100 /* levels of tables that are compared by value */
 
@@ -167,6 +168,9 @@ static void push_step(lua_State *L, int index) {
   case RO_OP_CALL:
     push_arguments(L, first, count);
     break;
+  case RO_OP_REFERENCE:
+    lua_pushfstring(L, "ref_%I", (LUAI_UACINT)((ro_Claim *)lua_touserdata(L, first))->number);
+    break;
   default: /* what ro_push_evaluation_text puts around the chain */
     lua_pushliteral(L, "");
   }
@@ -182,7 +186,8 @@ void ro_push_chain_text(lua_State *L, int index) {
   length = ro_push_chain(L, index);
   luaL_checkstack(L, 12, NULL);
   luaL_buffinit(L, &b);
-  luaL_addchar(&b, '?');
+  if (length == 0 || ((ro_View *)lua_touserdata(L, top + length))->operation != RO_OP_REFERENCE)
+    luaL_addchar(&b, '?');
   for (int i = length; i >= 1; i--) {
     push_step(L, top + i);
     luaL_addvalue(&b);

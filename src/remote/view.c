@@ -181,6 +181,11 @@ void ro_keep_field(lua_State *L, int parent) {
 
 /* ---- operands ---- */
 
+/* Is the operand kept as such. */
+static int has_one_operand(ro_Operation operation) {
+  return operation == RO_OP_INDEX || operation == RO_OP_REFERENCE;
+}
+
 int ro_push_operands(lua_State *L, int index) {
   const ro_View *view = lua_touserdata(L, index);
   int list, count;
@@ -188,7 +193,7 @@ int ro_push_operands(lua_State *L, int index) {
   if (view->operation == RO_OP_ROOT || view->operation == RO_OP_SUPER)
     return 0;
   lua_getiuservalue(L, index, RO_VIEW_OPERANDS);
-  if (view->operation == RO_OP_INDEX)
+  if (has_one_operand(view->operation))
     return 1;
   list = lua_gettop(L);
   lua_getfield(L, list, "n");
@@ -203,7 +208,7 @@ int ro_push_operands(lua_State *L, int index) {
 
 void ro_pack_operands(lua_State *L, ro_Operation operation, int count) {
   int first = lua_gettop(L) - count + 1;
-  if (operation == RO_OP_INDEX)
+  if (has_one_operand(operation))
     return;
   if (operation == RO_OP_SUPER) {
     lua_pushnil(L);
@@ -220,8 +225,8 @@ void ro_pack_operands(lua_State *L, ro_Operation operation, int count) {
 /* ---- options ---- */
 
 /* In the order of the bits RO_OPTION_*. */
-static const char *const option_names[] = {"default",     "timeout",       "proxy",
-                                           "eager_proxy", "fulfill_final", NULL};
+static const char *const option_names[] = {"default",       "timeout", "proxy", "eager_proxy",
+                                           "fulfill_final", "ref",     NULL};
 
 /* Applies the option whose value is on top to the view at `view`. [-0, +0, v] */
 static void apply_option(lua_State *L, int argument, int view, int option) {
@@ -243,6 +248,10 @@ static void apply_option(lua_State *L, int argument, int view, int option) {
     break;
   case RO_OPTION_EAGER_PROXY:
     v->proxy->eager_proxy = ro_check_flag(L, argument, name);
+    break;
+  case RO_OPTION_REF:
+    v->options.flags &= ~RO_GIVES_REFERENCES;
+    v->options.flags |= ro_check_flag(L, argument, name) ? RO_GIVES_REFERENCES : 0;
     break;
   default:
     v->proxy->fulfill_final = ro_check_flag(L, argument, name);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/atfork.h"
+#include "base/clock.h"
 #include "base/platform.h"
 #include "sys/descriptor.h"
 #include "sys/event.h"
@@ -45,6 +46,10 @@ static ro_DoorState unpacked(uint64_t word) {
   s.pid = (pid_t)(word >> PHASE_BITS & ((UINT64_C(1) << RO_PID_BITS) - 1));
   s.phase = (ro_DoorPhase)(word & ((1 << PHASE_BITS) - 1));
   return s;
+}
+
+uint64_t ro_new_id(void) {
+  return (uint64_t)ro_now() << 22 | (uint64_t)ro_pid();
 }
 
 /* Makes the pair of sockets. Returns 0 or an errno. */
@@ -174,9 +179,9 @@ typedef union ControlSpace {
   char bytes[CMSG_SPACE(ENDS * sizeof(int))];
 } ControlSpace;
 
-int ro_door_post(ro_Door *door, uint64_t generation, const int ends[3]) {
+int ro_door_post(ro_Door *door, const ro_Offer *offer, const int ends[3]) {
   ControlSpace control;
-  struct iovec data = {.iov_base = &generation, .iov_len = sizeof generation};
+  struct iovec data = {.iov_base = (void *)(uintptr_t)offer, .iov_len = sizeof *offer};
   struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
   struct cmsghdr *head;
   ssize_t n;
@@ -222,13 +227,13 @@ static int receive(ro_Door *door, struct msghdr *message, int ends[ENDS]) {
 #endif
 }
 
-int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]) {
+int ro_door_accept(ro_Door *door, uint64_t generation, ro_Offer *offer, int ends[3]) {
   for (;;) {
     ControlSpace control;
-    uint64_t meant_for = 0;
-    struct iovec data = {.iov_base = &meant_for, .iov_len = sizeof meant_for};
+    struct iovec data = {.iov_base = offer, .iov_len = sizeof *offer};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
     int count;
+    memset(offer, 0, sizeof *offer);
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
     count = receive(door, &message, ends);
@@ -237,7 +242,7 @@ int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]) {
         continue;
       return errno;
     }
-    if (count == ENDS && meant_for == generation)
+    if (count == ENDS && offer->generation == generation)
       return 0;
     for (int i = 0; i < count; i++)
       close(ends[i]);

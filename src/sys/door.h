@@ -22,6 +22,13 @@ typedef struct ro_DoorState {
   ro_DoorPhase phase;
 } ro_DoorState;
 
+/* What a client says of the connection that it offers. */
+typedef struct ro_Offer {
+  uint64_t generation; /* of the listener that it is meant for */
+  uint64_t key;        /* of the connection: no other one of this proxy has it */
+  uint64_t ancestor;   /* key of the connection whose holdings it inherits; 0: none */
+} ro_Offer;
+
 typedef struct ro_DoorPage ro_DoorPage;
 
 typedef struct ro_Door {
@@ -30,6 +37,12 @@ typedef struct ro_Door {
   ro_Event gate;                /* set while somebody listens */
   ro_Tenure tenure;             /* of the listener that was looked at last */
 } ro_Door;
+
+/*
+** An id for a proxy or a connection, which no other of a related process has: no two are made by one process in the
+** same nanosecond.
+*/
+uint64_t ro_new_id(void);
 
 /* Makes a door that nobody listens behind. Returns 0 or an errno; nothing is left open then. */
 int ro_door_open(ro_Door *door);
@@ -78,18 +91,17 @@ void ro_door_shut(ro_Door *door);
 void ro_door_leave(ro_Door *door, int well);
 
 /*
-** Takes a connection out of the door: 0 and its descriptors (in, out, guard), EAGAIN when none
+** Takes a connection out of the door: 0, what was said of it and its descriptors (in, out, guard), EAGAIN when none
 ** waits, or another errno. Those meant for an earlier generation are dropped.
 */
-int ro_door_accept(ro_Door *door, uint64_t generation, int ends[3]);
+int ro_door_accept(ro_Door *door, uint64_t generation, ro_Offer *offer, int ends[3]);
 
 /* ---- for clients ---- */
 
 /*
-** Sends a connection's far ends to the listener of `generation`; the caller closes its copies.
-** 0, EAGAIN (full) or another errno.
+** Sends a connection's far ends to the listener; the caller closes its copies. 0, EAGAIN (full) or another errno.
 */
-int ro_door_post(ro_Door *door, uint64_t generation, const int ends[3]);
+int ro_door_post(ro_Door *door, const ro_Offer *offer, const int ends[3]);
 
 /* Clears a gate that was left set by a listener that died; sets it again if another one came in between. */
 void ro_door_mend_gate(ro_Door *door);

@@ -23,10 +23,18 @@ typedef enum ro_FrameKind {
 
 typedef struct ro_FrameHead {
   ro_FrameKind kind;
-  uint64_t id;      /* of the request; its answer carries the same */
-  int64_t deadline; /* of the request, on the monotonic clock in nanoseconds (base/clock.h) */
-  uint64_t size;    /* bytes of payload */
+  uint64_t id; /* of the request; its answer carries the same */
+  int64_t
+      deadline;  /* of the request, on the monotonic clock in nanoseconds (base/clock.h); of a reply: how many
+                       references it names */
+  uint64_t size; /* bytes of payload */
 } ro_FrameHead;
+
+/* What the payload of RO_FRAME_RELEASE consists of. */
+typedef struct ro_Release {
+  int64_t handle;
+  uint64_t times; /* that the client has received the handle */
+} ro_Release;
 
 /* Appends room for a head to `b`; ro_frame_finish fills it in. Returns where the frame begins. */
 size_t ro_frame_begin(ro_Buffer *b);

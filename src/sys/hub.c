@@ -19,9 +19,13 @@ struct ro_Connection {
   ro_Connection *next, *previous;
   ro_Connection *next_ready;
   ro_Link link;
+  ro_Connection *next_heir;
   uint64_t number;
-  int is_ready;  /* in the list of those that have a frame */
-  int is_marked; /* its end is to be reported */
+  uint64_t key;      /* what its client calls it */
+  uint64_t ancestor; /* number of the connection that it inherits from */
+  int is_heir;       /* in the list of those that inherit */
+  int is_ready;      /* in the list of those that have a frame */
+  int is_marked;     /* its end is to be reported */
   int has_ended;
   int users;  /* requests under way */
   int reads;  /* is watched for input */
@@ -73,12 +77,57 @@ static ro_Connection *pop_ready(ro_Hub *hub) {
   return c;
 }
 
+static int has_line(const ro_Hub *hub) {
+  return hub->heirs_first != NULL || hub->ready_first != NULL;
+}
+
+/* Puts the connection back in front of all others. */
+static void push_back(ro_Hub *hub, ro_Connection *c) {
+  c->is_ready = 1;
+  c->next_ready = hub->ready_first;
+  hub->ready_first = c;
+  if (hub->ready_last == NULL)
+    hub->ready_last = c;
+}
+
+static void push_heir(ro_Hub *hub, ro_Connection *c) {
+  c->is_heir = 1;
+  c->next_heir = NULL;
+  if (hub->heirs_last != NULL)
+    hub->heirs_last->next_heir = c;
+  else
+    hub->heirs_first = c;
+  hub->heirs_last = c;
+}
+
+static ro_Connection *pop_heir(ro_Hub *hub) {
+  ro_Connection *c = hub->heirs_first;
+  if (c == NULL)
+    return NULL;
+  hub->heirs_first = c->next_heir;
+  if (hub->heirs_first == NULL)
+    hub->heirs_last = NULL;
+  c->is_heir = 0;
+  return c;
+}
+
+/* The connection that its client calls `key`, be it that it has ended and this was not reported yet; or NULL. */
+static ro_Connection *find_connection(ro_Hub *hub, uint64_t key) {
+  for (ro_Connection *c = hub->connections; c != NULL; c = c->next)
+    if (c->key == key)
+      return c;
+  for (ro_Connection *c = hub->ready_first; c != NULL; c = c->next_ready)
+    if (c->key == key)
+      return c;
+  return NULL;
+}
+
 /*
 ** Buries a connection that has ended and that nothing speaks of any more. It is freed by the
 ** thread that watches the descriptors, before it looks again: events about it may be under way.
 */
 static void release(ro_Hub *hub, ro_Connection *c) {
-  if (!c->has_ended || c->users > 0 || c->is_ready)
+  if (!c->has_ended || c->users > 0 || c->is_ready || c->is_heir)
     return;
   c->next = hub->buried;
   hub->buried = c;
@@ -138,9 +187,18 @@ static void look_directly(ro_Hub *hub, int directly) {
   update_interest(hub, c);
 }
 
+static void inherit(ro_Hub *hub, ro_Connection *c, uint64_t ancestor) {
+  const ro_Connection *from = ancestor != 0 ? find_connection(hub, ancestor) : NULL;
+  if (from == NULL)
+    return;
+  c->ancestor = from->number;
+  push_heir(hub, c);
+}
+
 static void accept_connections(ro_Hub *hub) {
+  ro_Offer offer;
   int ends[3];
-  while (ro_door_accept(hub->door, hub->generation, ends) == 0) {
+  while (ro_door_accept(hub->door, hub->generation, &offer, ends) == 0) {
     ro_Connection *c = calloc(1, sizeof *c);
     if (c == NULL || ro_poller_add(&hub->poller, ends[0], c, 1) != 0) {
       free(c);
@@ -150,8 +208,10 @@ static void accept_connections(ro_Hub *hub) {
     }
     ro_link_adopt(&c->link, ends);
     c->number = ++hub->last_number;
+    c->key = offer.key;
     c->reads = 1;
     link_connection(hub, c);
+    inherit(hub, c, offer.ancestor);
   }
 }
 
@@ -284,6 +344,11 @@ void ro_hub_forget(ro_Hub *hub) {
   ro_event_close(&hub->wake);
 }
 
+static ro_Connection *next_in_line(ro_Hub *hub) {
+  ro_Connection *c = pop_heir(hub);
+  return c != NULL ? c : pop_ready(hub);
+}
+
 void ro_hub_close(ro_Hub *hub) {
   ro_Connection *c;
   while ((c = hub->connections) != NULL) {
@@ -291,7 +356,7 @@ void ro_hub_close(ro_Hub *hub) {
     end_connection(hub, c);
     release(hub, c);
   }
-  while ((c = pop_ready(hub)) != NULL)
+  while ((c = next_in_line(hub)) != NULL)
     release(hub, c);
   free_buried(hub);
   ro_poller_close(&hub->poller);
@@ -299,11 +364,39 @@ void ro_hub_close(ro_Hub *hub) {
   pthread_mutex_destroy(&hub->mutex);
 }
 
+/* Is the next that the connection tells an end of what its client holds. */
+static int lets_go(ro_Hub *hub, ro_Connection *c) {
+  ro_FrameHead head;
+  if (!c->is_marked || c->has_ended)
+    return c->is_marked;
+  return ro_link_peek(&c->link, &head, hub->limit) == RO_LINK_OK && head.kind == RO_FRAME_RELEASE;
+}
+
+/*
+** Must the connection, taken out of the line, stand back for heirs? They have been offered through the door before
+** what they inherit was let go, but are looked at when the poller says so.
+*/
+static int stands_back(ro_Hub *hub, ro_Connection *c) {
+  if (!lets_go(hub, c))
+    return 0;
+  accept_connections(hub);
+  if (hub->heirs_first == NULL)
+    return 0;
+  push_back(hub, c);
+  return 1;
+}
+
 /* Takes one frame of a connection in line; returns whether there was one. */
 static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
   request->connection = c;
   request->client = c->number;
-  request->ended = c->has_ended;
+  request->event = c->has_ended ? RO_CLIENT_ENDED : RO_FRAME_CAME;
+  if (c->ancestor != 0) {
+    request->event = RO_CLIENT_INHERITS;
+    request->ancestor = c->ancestor;
+    c->ancestor = 0;
+    return 1;
+  }
   if (c->has_ended) {
     if (!c->is_marked)
       return 0;
@@ -328,7 +421,9 @@ static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
 
 static int take_ready(ro_Hub *hub, ro_Request *request) {
   ro_Connection *c;
-  while ((c = pop_ready(hub)) != NULL) {
+  while ((c = next_in_line(hub)) != NULL) {
+    if (stands_back(hub, c))
+      continue;
     c->users++;
     if (take(hub, c, request))
       return 1;
@@ -351,7 +446,7 @@ static int look_at_latest(ro_Hub *hub) {
   pthread_mutex_lock(&hub->mutex);
   if (hub->latest != NULL && !is_held_back(hub->latest))
     receive(hub, hub->latest);
-  found = hub->ready_first != NULL;
+  found = has_line(hub);
   pthread_mutex_unlock(&hub->mutex);
   return found;
 }
@@ -389,7 +484,7 @@ static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
   int found, wait;
   hub->is_woken = 0;
   do {
-    wait = hub->ready_first == NULL ? milliseconds : 0;
+    wait = has_line(hub) ? 0 : milliseconds;
     free_buried(hub);
     look_directly(hub, wait != 0);
     pthread_mutex_unlock(&hub->mutex);
@@ -420,7 +515,7 @@ void ro_hub_wake(ro_Hub *hub) {
 
 void ro_hub_remind(ro_Hub *hub) {
   pthread_mutex_lock(&hub->mutex);
-  if (hub->ready_first != NULL)
+  if (has_line(hub))
     ro_event_set(&hub->wake);
   pthread_mutex_unlock(&hub->mutex);
 }

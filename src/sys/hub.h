@@ -28,6 +28,7 @@ typedef struct ro_Hub {
   ro_Connection *connections;
   ro_Connection *buried;                   /* have ended and wait to be freed */
   ro_Connection *ready_first, *ready_last; /* that have a whole frame */
+  ro_Connection *heirs_first, *heirs_last; /* that inherit and have not been reported yet */
   ro_Connection *latest;                   /* whose request was taken last, or NULL */
   uint64_t last_number;
   int clients;
@@ -37,15 +38,29 @@ typedef struct ro_Hub {
   int in_a_row;         /* requests of the latest */
 } ro_Hub;
 
-/* A frame that came in; belongs to the caller of ro_hub_next until ro_hub_done. */
+/* What ro_hub_next reports of a connection. */
+typedef enum ro_RequestEvent {
+  RO_FRAME_CAME,
+  RO_CLIENT_INHERITS, /* its client is a fork of the one that has connection `ancestor`, and has a share in all that
+                         this one holds: reported before anything else that either of them does later */
+  RO_CLIENT_ENDED /* it was marked with ro_hub_mark and has ended */
+} ro_RequestEvent;
+
+/* What came in; belongs to the caller of ro_hub_next until ro_hub_done. */
 typedef struct ro_Request {
   ro_Connection *connection;
   uint64_t client; /* the connection's number: never used again in this hub */
-  int ended;       /* not a frame: a connection that was marked with ro_hub_mark has ended */
+  ro_RequestEvent event;
+  uint64_t ancestor; /* number of a connection */
   ro_FrameHead head;
   ro_Buffer bytes;
   size_t offset; /* the payload is `bytes` from here on */
 } ro_Request;
+
+/* Is it a request to run operations. */
+static inline int ro_request_is_call(const ro_Request *request) {
+  return request->event == RO_FRAME_CAME && request->head.kind == RO_FRAME_REQUEST;
+}
 
 /* Returns 0 or an errno; nothing is left open then. */
 int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit);
