@@ -36,8 +36,19 @@ local remoteobj = {}
 ---@field fail? boolean Raise instead of returning false (default true).
 ---@field [string] remoteobj.UnknownOption
 
----This process's counters for a proxy.
+---How long things took, in seconds; all 0 where there was nothing.
+---@class remoteobj.Times
+---@field count integer How many.
+---@field mean number
+---@field median number Right within an eighth.
+---@field p99 number What 99 of 100 took at most, right within an eighth.
+---@field max number
+
+---What this process has counted for a proxy, or for all.
 ---@class remoteobj.Stats
+---@field name? string What `tostring` gives of the object here; nil in the total.
+---@field id? integer The same in all processes that share the proxy; nil in the total.
+---@field listening? boolean Does this process listen; nil in the total.
 ---@field requests integer Sent.
 ---@field replies integer Received.
 ---@field bytes_sent integer Of requests and replies.
@@ -47,6 +58,8 @@ local remoteobj = {}
 ---@field errors integer How many of those failed.
 ---@field clients integer Connected now.
 ---@field references integer To objects in the listener: this process's, or, in the listener, those of all clients.
+---@field round_trips remoteobj.Times From sending a request to having its answer.
+---@field executions remoteobj.Times Of requests served.
 
 ---A proxy with a chain of operations that are not carried out yet. Fields are views, calls are evaluated.
 ---@class remoteobj.View
@@ -96,7 +109,7 @@ function View:del_(key) end
 ---@return remoteobj.View
 function View:attrs_(...) end
 
----This process's counters for the proxy.
+---What this process has counted for the proxy.
 ---@return remoteobj.Stats
 function View:stats_() end
 
@@ -164,6 +177,34 @@ function remoteobj.Proxy(object, options) end
 ---@param options? remoteobj.GetOptions
 ---@return any ... all results
 function remoteobj.get(view, options) end
+
+-- ---- seeing inside ----
+
+---An operation that is over, as a function that traces is given it.
+---@class remoteobj.Operation
+---@field pid integer The process that tells of it.
+---@field direction "sent" | "served" By a client; by the listener.
+---@field name string What `tostring` gives of the object here.
+---@field text string The operation in Lua syntax, the object being `?`.
+---@field request_bytes integer 0 if it was not sent.
+---@field answer_bytes integer 0 if there was no answer.
+---@field seconds number How long it took.
+---@field error? string The message of the error that it raised.
+
+---Tells of each operation, here and in processes that are forked later: a function, the name of a file for lines, true
+---for lines to standard error; nil or false for nothing any more.
+---@param to? fun(operation: remoteobj.Operation) | string | boolean
+function remoteobj.trace(to) end
+
+---What a process has sent and served.
+---@class remoteobj.ProcessStats
+---@field pid integer
+---@field total remoteobj.Stats Proxies that are gone included.
+---@field proxies remoteobj.Stats[] The oldest first.
+
+---What this process has sent and served. Times are taken from the first call on.
+---@return remoteobj.ProcessStats
+function remoteobj.stats() end
 
 -- ---- processes ----
 

@@ -151,18 +151,33 @@ local function remote_error_class()
   return join(set_of(err), metamethods(err))
 end
 
+-- ---- seeing inside ----
+
+--- An operation as a function that traces is given it: one that fails, so that it has all fields.
+local function operation()
+  local seen
+  remoteobj.trace(function(op) seen = op end)
+  error_of(remoteobj.get, remoteobj.Proxy({}).x)
+  remoteobj.trace(nil)
+  return seen
+end
+
 -- ---- all of it ----
 
 --- What is exported, as said above.
 function exports.all()
   local proxy, process = remoteobj.Proxy({}), remoteobj.process { print, group_ = "g" }
   local exc, own = remoteobj.Except(), remoteobj.LocalExcept()
+  local stats = remoteobj.stats()
   local all = {
     remoteobj = set_of(remoteobj),
     limits = set_of(remoteobj.limits),
     util = set_of(remoteobj.util),
     Proxy = proxy_class(proxy),
     Stats = set_of(proxy:stats_()),
+    ProcessStats = set_of(stats),
+    Times = set_of(stats.total.round_trips),
+    Operation = set_of(operation()),
     Listening = handle_class(proxy),
     Future = future_class(core._future.new()),
     Process = class_in_lua(process, getmetatable(process).__index),

@@ -21,6 +21,9 @@ void ro_push_traceback(lua_State *L, lua_State *from, int level);
 */
 void ro_push_known_traceback(lua_State *L, int index);
 
+/* Pushes the message of the error value at `index`, without a traceback. [-0, +1, e] */
+void ro_push_error_message(lua_State *L, int index);
+
 /* Keeps the string on top as the remote traceback of the table at `index`. [-1, +0, m] */
 void ro_keep_traceback(lua_State *L, int index);
 

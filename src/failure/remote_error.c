@@ -40,6 +40,13 @@ static const char *push_message(lua_State *L, int index) {
   return lua_tostring(L, -1);
 }
 
+void ro_push_error_message(lua_State *L, int index) {
+  if (is_remote_error(L, index))
+    push_message(L, index);
+  else
+    luaL_tolstring(L, index, NULL);
+}
+
 /***
 An error of another process that was no table, or could not be sent: the metatable of what stands for it.
 The methods of strings work on its message, as in `err:match "boom"`.

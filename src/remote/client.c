@@ -206,6 +206,9 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
     return;
   }
   proxy->counters.replies++;
+  pending->received = RO_FRAME_HEAD + (size_t)head->size;
+  if (pending->since != 0)
+    ro_latency_add(&proxy->counters.round_trips, ro_now() - pending->since);
   settle(pending, RO_ANSWERED, 1);
 }
 
@@ -414,12 +417,15 @@ ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Pending *pending
   ro_FrameHead head = {.kind = RO_FRAME_REQUEST, .deadline = deadline};
   int status;
   pending->may_have_run = pending->settled = pending->was_alive = 0;
+  pending->sent = pending->received = 0;
   pending->outcome = connect_for(L, proxy, pending->session, deadline);
   if (pending->outcome != RO_ANSWERED)
     return pending->outcome;
   pending->session = client->session;
   pending->id = head.id = ++client->last_id;
   ro_frame_finish(frame, 0, &head);
+  pending->sent = frame->size;
+  pending->since = proxy->watch->watched ? ro_now() : 0;
   queue_releases(client, frame);
   client->queued += frame->size;
   proxy->counters.requests++;

@@ -37,6 +37,8 @@ typedef struct ro_Pending {
   uint64_t
       session; /* that references in the request belong to, 0: there are none; then the one that it was sent in */
   int may_have_run;
+  size_t sent, received; /* bytes of the frames; 0: none */
+  int64_t since;         /* when it was sent, if the time is taken; else 0 */
 } ro_Pending;
 
 /*

@@ -15,8 +15,7 @@ Carrying out what a view describes: here, or in the listener.
 #include "remote/chain.h"
 #include "remote/execute.h"
 #include "remote/text.h"
-
-#define LONGEST_TEXT 200 /* of an evaluation, in messages */
+#include "remote/trace.h"
 
 int ro_listens_here(const ro_Proxy *proxy) {
   return proxy->listener != NULL;
@@ -43,14 +42,9 @@ static int raise_outcome(lua_State *L, int view, ro_Operation operation, int cou
                          const ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
   const char *chain;
-  size_t size;
   luaL_checkstack(L, 12, NULL);
   ro_push_evaluation_text(L, view, operation, count);
-  chain = lua_tolstring(L, -1, &size);
-  if (size > LONGEST_TEXT) {
-    lua_pushlstring(L, chain, LONGEST_TEXT);
-    chain = lua_pushfstring(L, "%s...", lua_tostring(L, -1));
-  }
+  chain = lua_tostring(L, -1);
   switch (pending->outcome) {
   case RO_CUT_OFF:
     ro_push_error(L, RO_DISCONNECTED, "the listener ended before it answered %s", chain);
@@ -142,29 +136,28 @@ static void read_late_answers(lua_State *L, ro_Proxy *proxy) {
   lua_pop(L, 1);
 }
 
-static int evaluate_there(lua_State *L, int view, ro_Operation operation, int count) {
+static int evaluate_there(lua_State *L, int view, ro_Operation operation, int count, ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
   int64_t deadline = v->options.flags & RO_HAS_TIMEOUT ? ro_deadline(v->options.timeout) : RO_NEVER;
   int base = lua_gettop(L) - count;
-  ro_Pending pending;
   ro_Outcome outcome;
   int results;
   luaL_checkstack(L, 12, NULL);
   if (v->proxy->client.late.size > 0)
     read_late_answers(L, v->proxy);
-  pending.frame = ro_scratch_open(L);
-  encode_request(L, view, operation, count, &pending);
-  outcome = ro_client_exchange(L, v->proxy, &pending, deadline);
+  pending->frame = ro_scratch_open(L);
+  encode_request(L, view, operation, count, pending);
+  outcome = ro_client_exchange(L, v->proxy, pending, deadline);
   if (outcome != RO_ANSWERED) {
-    ro_scratch_close(pending.frame);
+    ro_scratch_close(pending->frame);
     lua_settop(L, base + count);
     if (!default_applies(v, operation, outcome))
-      return raise_outcome(L, view, operation, count, &pending);
+      return raise_outcome(L, view, operation, count, pending);
     lua_settop(L, base);
     return give_default(L, view);
   }
-  results = read_answer(L, v->proxy, &pending);
-  ro_scratch_close(pending.frame);
+  results = read_answer(L, v->proxy, pending);
+  ro_scratch_close(pending->frame);
   lua_rotate(L, base + 1, results);
   lua_settop(L, base + results);
   return results;
@@ -172,11 +165,14 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
 
 int ro_evaluate(lua_State *L, int view, ro_Operation operation, int count) {
   const ro_View *v;
+  ro_Pending pending;
   view = lua_absindex(L, view);
   v = lua_touserdata(L, view);
   if (ro_listens_here(v->proxy))
     return ro_execute_here(L, view, operation, count);
-  return evaluate_there(L, view, operation, count);
+  if (v->proxy->watch->traced)
+    return ro_trace_evaluation(L, view, operation, count, evaluate_there);
+  return evaluate_there(L, view, operation, count, &pending);
 }
 
 /***

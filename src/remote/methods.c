@@ -13,58 +13,9 @@ The methods of proxies and views: the names that end with an underscore, and a f
 #include "remote/metamethods.h"
 #include "remote/proxy.h"
 #include "remote/reference.h"
+#include "remote/stats.h"
 
 static const char methods_key = 0;
-
-/***
-What `Proxy:stats_` gives: a snapshot of this process's counters for a proxy.
-@type Stats
-*/
-
-/***
-Requests sent.
-@tfield integer requests
-*/
-
-/***
-Replies received.
-@tfield integer replies
-*/
-
-/***
-Bytes of requests and replies sent.
-@tfield integer bytes_sent
-*/
-
-/***
-Bytes of requests and replies received.
-@tfield integer bytes_received
-*/
-
-/***
-Replies that nobody waited for any more.
-@tfield integer late_replies
-*/
-
-/***
-Requests that were executed here, failed ones included.
-@tfield integer served
-*/
-
-/***
-How many of those failed.
-@tfield integer errors
-*/
-
-/***
-Clients that are connected now.
-@tfield integer clients
-*/
-
-/***
-References that this process has to objects in the listener; in the listener, those that all clients have.
-@tfield integer references
-*/
 
 /***
 @type Proxy
@@ -181,38 +132,12 @@ static int method_attrs(lua_State *L) {
   return 1;
 }
 
-static void set_counter(lua_State *L, const char *name, lua_Integer value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
-
-/***
-This process's counters for the proxy. Evaluations in the listener's own process don't count.
-@function Proxy:stats_
-@treturn Stats a snapshot
-*/
-static int method_stats(lua_State *L) {
-  const ro_Proxy *proxy = ro_check_view(L, 1)->proxy;
-  const ro_Counters *c = &proxy->counters;
-  lua_createtable(L, 0, 9);
-  set_counter(L, "requests", c->requests);
-  set_counter(L, "replies", c->replies);
-  set_counter(L, "bytes_sent", c->bytes_sent);
-  set_counter(L, "bytes_received", c->bytes_received);
-  set_counter(L, "late_replies", c->late_replies);
-  set_counter(L, "served", c->served);
-  set_counter(L, "errors", c->errors);
-  set_counter(L, "references", c->references + proxy->client.references);
-  set_counter(L, "clients", proxy->listener != NULL ? ro_listener_clients(proxy->listener) : 0);
-  return 1;
-}
-
 void ro_push_methods(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"get_", ro_method_get},       {"with_", method_with},   {"contains_", method_contains},
-      {"item_", method_item},        {"set_", method_set},     {"del_", method_del},
-      {"attrs_", method_attrs},      {"stats_", method_stats}, {"passto", ro_method_passto},
-      {"ipairs_", ro_method_ipairs}, {"ref_", ro_method_ref},  {NULL, NULL}};
+      {"get_", ro_method_get},       {"with_", method_with},      {"contains_", method_contains},
+      {"item_", method_item},        {"set_", method_set},        {"del_", method_del},
+      {"attrs_", method_attrs},      {"stats_", ro_method_stats}, {"passto", ro_method_passto},
+      {"ipairs_", ro_method_ipairs}, {"ref_", ro_method_ref},     {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &methods_key) == LUA_TTABLE)
     return;
   lua_pop(L, 1);

@@ -20,6 +20,8 @@ The proxy itself: its making, its end, and what a fork does to it.
 #include "remote/listener.h"
 #include "remote/metamethods.h"
 #include "remote/serve.h"
+#include "remote/stats.h"
+#include "remote/trace.h"
 
 /* Two tables with weak values: userdata by the address and by the id of their proxies. */
 static const char by_address_key = 0, by_id_key = 0;
@@ -39,6 +41,17 @@ ro_Proxy *ro_push_proxy_by_id(lua_State *L, uint64_t id) {
     return NULL;
   }
   return lua_touserdata(L, -1);
+}
+
+void ro_push_proxies(lua_State *L) {
+  lua_Integer count = 0;
+  int list;
+  lua_newtable(L);
+  list = lua_gettop(L);
+  ro_push_kept_table(L, &by_address_key, "v");
+  for (lua_pushnil(L); lua_next(L, list + 1);)
+    lua_rawseti(L, list, ++count);
+  lua_settop(L, list);
 }
 
 void ro_push_object(lua_State *L, const ro_Proxy *proxy) {
@@ -65,7 +78,7 @@ static void in_child(ro_ForkNode *node) {
   if (proxy->listener != NULL)
     ro_listener_forget(proxy->listener);
   proxy->listener = NULL;
-  memset(&proxy->counters, 0, sizeof proxy->counters);
+  ro_counters_clear(&proxy->counters);
 }
 
 static int proxy_gc(lua_State *L) {
@@ -73,6 +86,7 @@ static int proxy_gc(lua_State *L) {
   if (proxy->door.page == NULL)
     return 0;
   ro_client_close(proxy);
+  ro_counters_add(&proxy->watch->gone, &proxy->counters);
   ro_atfork_remove(&proxy->fork_node);
   ro_door_close(&proxy->door);
   return 0;
@@ -93,6 +107,7 @@ static void name_classes(lua_State *L, int object, uint64_t id) {
 
 /* Pushes a proxy of the object at `object` without a door yet: its finalizer has nothing to do. */
 static ro_Proxy *new_proxy(lua_State *L, int object) {
+  ro_Watch *watch = ro_watch_of(L);
   ro_Proxy *proxy = lua_newuserdatauv(L, sizeof *proxy, RO_PROXY_USERVALUES);
   memset(proxy, 0, sizeof *proxy);
   proxy->view.proxy = proxy;
@@ -100,6 +115,7 @@ static ro_Proxy *new_proxy(lua_State *L, int object) {
   proxy->id = ro_new_id();
   proxy->fulfill_final = 1;
   proxy->lock = ro_lock_of(L);
+  proxy->watch = watch;
   proxy->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
   ro_client_init(&proxy->client);
   ro_push_proxy_metatable(L);
@@ -196,6 +212,8 @@ void ro_open_remote(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   ro_values_set_hooks(L, &hooks);
   ro_open_serve(L);
+  ro_open_trace(L);
+  ro_open_stats(L);
   ro_push_view_metatable(L);
   ro_set_metamethods(L);
   ro_push_proxy_metatable(L);

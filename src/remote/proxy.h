@@ -10,6 +10,7 @@
 #include "base/atfork.h"
 #include "lock/lock.h"
 #include "remote/client.h"
+#include "remote/watch.h"
 #include "sys/door.h"
 
 /* The operations of a chain. Part of the wire format: never renumber. */
@@ -69,12 +70,6 @@ enum {
   RO_PROXY_USERVALUES = RO_PROXY_CLAIMS
 };
 
-typedef struct ro_Counters {
-  lua_Integer requests, replies, bytes_sent, bytes_received, late_replies;
-  lua_Integer served, errors;
-  lua_Integer references; /* that clients hold in this process */
-} ro_Counters;
-
 struct ro_Listener;
 
 typedef struct ro_Proxy {
@@ -86,6 +81,7 @@ typedef struct ro_Proxy {
   ro_Lock *lock;
   ro_ForkNode fork_node;
   ro_Counters counters;
+  ro_Watch *watch;         /* of the state */
   int fields;              /* how many views it keeps */
   uint64_t last_reference; /* number of the last that was made in this process for its own use */
   int eager_proxy;
@@ -112,6 +108,9 @@ void ro_push_proxy(lua_State *L, const ro_Proxy *proxy);
 ** [-0, +(0|1), -]
 */
 ro_Proxy *ro_push_proxy_by_id(lua_State *L, uint64_t id);
+
+/* Pushes a list of all proxies of the state. [-0, +1, m] */
+void ro_push_proxies(lua_State *L);
 
 /* Pushes the object of the proxy. [-0, +1, -] */
 void ro_push_object(lua_State *L, const ro_Proxy *proxy);

@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
@@ -9,6 +10,7 @@
 #include "remote/cursor.h"
 #include "remote/execute.h"
 #include "remote/handles.h"
+#include "remote/trace.h"
 
 #define KEPT_MEMORY (size_t)(256 * 1024)
 
@@ -31,7 +33,8 @@ typedef struct Manner {
 ** Runs the operations on the object; leaves the results on top and returns how many: the value
 ** itself before an operation that iterates. [-0, +n, e]
 */
-static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, Manner *manner) {
+static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, Manner *manner,
+                          ro_Trace *trace) {
   lua_Integer length = ro_chain_length(d);
   int results = 1;
   ro_Machine machine;
@@ -43,6 +46,8 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, 
     ro_Operation operation;
     ro_machine_keep(&machine, results);
     operation = ro_chain_next(d, reader, &count);
+    if (trace != NULL)
+      ro_trace_step(L, trace, operation, count);
     if (ro_iterates(operation) && i == length - 1) {
       manner->operation = operation;
       manner->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
@@ -113,7 +118,7 @@ static void serve_request(lua_State *L, ro_Service *s) {
   lua_replace(L, OBJECT);
   lua_pushnil(L);
   d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
-  results = run_operations(L, d, &reader, &manner);
+  results = run_operations(L, d, &reader, &manner, s->trace);
   ro_decoder_close(d);
   ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
   encode_results(L, s, &manner, results);
@@ -178,28 +183,60 @@ static void answer_failure(lua_State *L, ro_Service *s) {
   finish_answer(s, RO_FRAME_FAILURE);
 }
 
+/*
+** Runs the request and answers it, with the proxy on top. Leaves values on the stack, the error value that it has
+** raised on top.
+*/
+static int serve(lua_State *L, ro_Service *s) {
+  int proxy = lua_gettop(L), succeeded;
+  lua_pushcfunction(L, ro_failure_handler);
+  lua_pushcfunction(L, serve_protected);
+  lua_pushlightuserdata(L, s);
+  lua_pushvalue(L, proxy);
+  succeeded = lua_pcall(L, 2, 0, proxy + 1) == LUA_OK;
+  if (succeeded) {
+    finish_answer(s, RO_FRAME_REPLY);
+  } else {
+    lua_pushvalue(L, -1);
+    answer_failure(L, s);
+  }
+  return succeeded;
+}
+
+/* The same of a request proper, which is counted and, while somebody looks, timed and told of. */
+static int serve_watched(lua_State *L, ro_Service *s) {
+  ro_Counters *counters = &s->proxy->counters;
+  int64_t since = 0;
+  int succeeded;
+  ro_Trace trace;
+  counters->served++;
+  if (s->proxy->watch->watched) {
+    s->trace = ro_trace_begin(&trace, s->proxy, RO_FRAME_HEAD + (size_t)s->request->head.size);
+    since = ro_now();
+  }
+  succeeded = serve(L, s);
+  if (since != 0)
+    ro_latency_add(&counters->executions, ro_now() - since);
+  if (s->trace != NULL)
+    ro_trace_end(L, s->trace, s->answer->size, !succeeded);
+  return succeeded;
+}
+
 int ro_serve(lua_State *L, ro_Service *s) {
-  int is_request = ro_request_is_call(s->request);
   int base = lua_gettop(L), succeeded;
   s->holder = (ro_Holder){.hub = s->hub, .request = s->request, .objects = &s->proxy->counters.references};
+  s->trace = NULL;
   ro_frame_begin(s->answer);
   if (!lua_checkstack(L, LUA_MINSTACK)) {
     finish_answer(s, RO_FRAME_FAILURE);
     return 0;
   }
-  lua_pushcfunction(L, ro_failure_handler);
-  lua_pushcfunction(L, serve_protected);
-  lua_pushlightuserdata(L, s);
-  lua_pushvalue(L, base);
-  if (is_request)
-    s->proxy->counters.served++;
-  succeeded = lua_pcall(L, 2, 0, base + 1) == LUA_OK;
-  if (succeeded)
-    finish_answer(s, RO_FRAME_REPLY);
-  else
-    answer_failure(L, s);
-  if (!is_request)
+  if (ro_request_is_call(s->request)) {
+    succeeded = serve_watched(L, s);
+  } else {
+    succeeded = serve(L, s);
     ro_buffer_clear(s->answer, 0);
+  }
   lua_settop(L, base);
   return succeeded;
 }

@@ -15,7 +15,8 @@ typedef struct ro_Service {
   ro_Buffer *answer;                            /* receives the frame that goes back */
   void (*prepare)(lua_State *L, void *context); /* called first, protected; may be NULL. [-0, +0, e] */
   void *context;
-  ro_Holder holder; /* set by ro_serve: the client */
+  ro_Holder holder;       /* set by ro_serve: the client */
+  struct ro_Trace *trace; /* set by ro_serve: what is told of the request, or NULL */
 } ro_Service;
 
 /*

@@ -7,6 +7,7 @@ Chains as text, and their equality.
 
 #include <ctype.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,10 @@ Chains as text, and their equality.
 #define DEEPEST 100 /* levels of tables that are compared by value */
 
 /* ---- text ---- */
+
+/* How much of a string is shown: all of it, or what messages and traces have room for. */
+#define WHOLE SIZE_MAX
+#define LONGEST_STRING 100
 
 static int is_keyword(const char *s) {
   static const char *const keywords[] = {
@@ -44,7 +49,10 @@ static int is_name(lua_State *L, int index) {
   return 1;
 }
 
-static void add_quoted(luaL_Buffer *b, const char *s, size_t size) {
+/* Adds the first `longest` bytes of a string. */
+static void add_quoted(luaL_Buffer *b, const char *s, size_t size, size_t longest) {
+  const char *end = size > longest ? "...\"" : "\"";
+  size = size > longest ? longest : size;
   luaL_addchar(b, '"');
   for (; size > 0; s++, size--) {
     unsigned char c = (unsigned char)*s;
@@ -62,7 +70,7 @@ static void add_quoted(luaL_Buffer *b, const char *s, size_t size) {
       luaL_addchar(b, *s);
     }
   }
-  luaL_addchar(b, '"');
+  luaL_addstring(b, end);
 }
 
 /* Pushes the float at `index` so that it reads as the same number. [-0, +1, e] */
@@ -83,18 +91,20 @@ static void push_float(lua_State *L, int index) {
   }
 }
 
+static void push_chain_text(lua_State *L, int index, size_t longest);
+
 /* Pushes the value at `index` as one would write it. [-0, +1, e] */
-static void push_literal(lua_State *L, int index) {
+static void push_literal(lua_State *L, int index, size_t longest) {
   index = lua_absindex(L, index);
   if (lua_type(L, index) == LUA_TSTRING) {
     luaL_Buffer b;
     size_t size;
     const char *s = lua_tolstring(L, index, &size);
     luaL_buffinit(L, &b);
-    add_quoted(&b, s, size);
+    add_quoted(&b, s, size, longest);
     luaL_pushresult(&b);
   } else if (ro_test_view(L, index) != NULL) {
-    ro_push_chain_text(L, index);
+    push_chain_text(L, index, longest);
   } else if (lua_type(L, index) == LUA_TNUMBER && !lua_isinteger(L, index)) {
     push_float(L, index);
   } else {
@@ -103,82 +113,81 @@ static void push_literal(lua_State *L, int index) {
 }
 
 /* Pushes `.name` or `[key]` for the key at `index`; `separator` is "." or ":". [-0, +1, e] */
-static void push_key(lua_State *L, int index, const char *separator) {
+static void push_key(lua_State *L, int index, const char *separator, size_t longest) {
   if (is_name(L, index)) {
     lua_pushfstring(L, "%s%s", separator, lua_tostring(L, index));
     return;
   }
-  push_literal(L, index);
+  push_literal(L, index, longest);
   lua_pushfstring(L, "%s[%s]", *separator == ':' ? ":" : "", lua_tostring(L, -1));
   lua_remove(L, -2);
 }
 
 /* Pushes `(a, b)` for the `count` values from `first` on. [-0, +1, e] */
-static void push_arguments(lua_State *L, int first, int count) {
+static void push_arguments(lua_State *L, int first, int count, size_t longest) {
   lua_pushliteral(L, "(");
   for (int i = 0; i < count; i++) {
     if (i > 0) {
       lua_pushliteral(L, ", ");
       lua_concat(L, 2);
     }
-    push_literal(L, first + i);
+    push_literal(L, first + i, longest);
     lua_concat(L, 2);
   }
   lua_pushliteral(L, ")");
   lua_concat(L, 2);
 }
 
-/* Pushes the text of the last step of the view at `index`. [-0, +1, e] */
-static void push_step(lua_State *L, int index) {
-  const ro_View *view = lua_touserdata(L, index);
-  int first = lua_gettop(L) + 1;
-  int count = ro_push_operands(L, index);
+/* Pushes the text of an operation whose `count` operands lie from `first` on. [-0, +1, e] */
+static void push_step(lua_State *L, ro_Operation operation, int first, int count, size_t longest) {
+  int top = lua_gettop(L) + 1;
   luaL_checkstack(L, 8, NULL);
-  switch (view->operation) {
+  switch (operation) {
   case RO_OP_INDEX:
-    push_key(L, first, ".");
+    push_key(L, first, ".", longest);
     break;
   case RO_OP_METHOD:
-    push_key(L, first, ":");
-    push_arguments(L, first + 1, count - 1);
+    push_key(L, first, ":", longest);
+    push_arguments(L, first + 1, count - 1, longest);
     lua_concat(L, 2);
     break;
   case RO_OP_PASSTO:
     lua_pushliteral(L, ":passto");
-    push_arguments(L, first, count);
+    push_arguments(L, first, count, longest);
     lua_concat(L, 2);
     break;
   case RO_OP_SUPER:
     lua_pushliteral(L, ".super");
     break;
   case RO_OP_SET:
-    push_key(L, first, ".");
+    push_key(L, first, ".", longest);
     lua_pushliteral(L, " = ");
-    push_literal(L, first + 1);
+    push_literal(L, first + 1, longest);
     lua_concat(L, 3);
     break;
   case RO_OP_CONTAINS:
     lua_pushliteral(L, ":contains_");
-    push_arguments(L, first, count);
+    push_arguments(L, first, count, longest);
     lua_concat(L, 2);
     break;
   case RO_OP_IPAIRS:
     lua_pushliteral(L, ":ipairs_()");
     break;
   case RO_OP_CALL:
-    push_arguments(L, first, count);
+    push_arguments(L, first, count, longest);
     break;
   case RO_OP_REFERENCE:
     lua_pushfstring(L, "ref_%I", (LUAI_UACINT)((ro_Claim *)lua_touserdata(L, first))->number);
     break;
-  default: /* what ro_push_evaluation_text puts around the chain */
+  default: /* what push_applied puts around the chain */
     lua_pushliteral(L, "");
   }
-  lua_insert(L, first);
-  lua_settop(L, first);
+  lua_insert(L, top);
+  lua_settop(L, top);
 }
 
-void ro_push_chain_text(lua_State *L, int index) {
+/* As ro_push_chain_text; of strings the first `longest` bytes. */
+static void push_chain_text(lua_State *L, int index, size_t longest) {
   luaL_Buffer b;
   int top, length;
   index = lua_absindex(L, index);
@@ -189,7 +198,11 @@ void ro_push_chain_text(lua_State *L, int index) {
   if (length == 0 || ((ro_View *)lua_touserdata(L, top + length))->operation != RO_OP_REFERENCE)
     luaL_addchar(&b, '?');
   for (int i = length; i >= 1; i--) {
-    push_step(L, top + i);
+    int first = lua_gettop(L) + 1;
+    int count = ro_push_operands(L, top + i);
+    push_step(L, ((ro_View *)lua_touserdata(L, top + i))->operation, first, count, longest);
+    lua_insert(L, first);
+    lua_settop(L, first);
     luaL_addvalue(&b);
   }
   luaL_pushresult(&b);
@@ -197,19 +210,58 @@ void ro_push_chain_text(lua_State *L, int index) {
   lua_settop(L, top + 1);
 }
 
-void ro_push_evaluation_text(lua_State *L, int view, ro_Operation operation, int count) {
-  view = lua_absindex(L, view);
-  if (operation == RO_OP_ROOT) {
-    ro_push_chain_text(L, view);
-    return;
-  }
-  ro_pack_operands(L, operation, count);
-  ro_push_view(L, view, operation);
-  ro_push_chain_text(L, -1);
+void ro_push_chain_text(lua_State *L, int index) {
+  push_chain_text(L, index, WHOLE);
+}
+
+/* Replaces the text of a chain on top by that of an operation that is written around it. [-1, +1, e] */
+static void push_applied(lua_State *L, ro_Operation operation) {
   if (operation == RO_OP_LENGTH)
     lua_pushfstring(L, "#%s", lua_tostring(L, -1));
   else if (operation == RO_OP_PAIRS || operation == RO_OP_NEXT)
     lua_pushfstring(L, "pairs(%s)", lua_tostring(L, -1));
+  else
+    return;
+  lua_remove(L, -2);
+}
+
+void ro_push_step_text(lua_State *L, const char *before, ro_Operation operation, int first, int count) {
+  if (operation == RO_OP_REFERENCE) {
+    push_literal(L, first, LONGEST_STRING);
+    lua_pushfstring(L, "ref(%s)", lua_tostring(L, -1));
+    lua_remove(L, -2);
+    return;
+  }
+  lua_pushstring(L, before);
+  push_step(L, operation, first, count, LONGEST_STRING);
+  lua_concat(L, 2);
+  push_applied(L, operation);
+}
+
+size_t ro_cut_text(const char *text, size_t size, size_t longest) {
+  if (size <= longest)
+    return size;
+  while (longest > 0 && ((unsigned char)text[longest] & 0xc0) == 0x80) /* amid a character */
+    longest--;
+  return longest;
+}
+
+void ro_push_evaluation_text(lua_State *L, int view, ro_Operation operation, int count) {
+  int first = lua_gettop(L) - count + 1;
+  size_t size;
+  view = lua_absindex(L, view);
+  push_chain_text(L, view, LONGEST_STRING);
+  if (operation != RO_OP_ROOT) {
+    ro_push_step_text(L, lua_tostring(L, -1), operation, first, count);
+    lua_remove(L, -2);
+  }
+  size = lua_rawlen(L, -1);
+  if (size > RO_LONGEST_TEXT) {
+    lua_pushlstring(L, lua_tostring(L, -1), ro_cut_text(lua_tostring(L, -1), size, RO_LONGEST_TEXT));
+    lua_pushfstring(L, "%s...", lua_tostring(L, -1));
+  }
+  lua_insert(L, first);
+  lua_settop(L, first);
 }
 
 /***
