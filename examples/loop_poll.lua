@@ -36,7 +36,7 @@ local function serve(station, remote, input)
   local next_tick = now() + TICK
   while not station.stopped do
     local left = math.max(0, next_tick - now())
-    if poll.poll(fds, math.ceil(left * 1000)) then
+    if (poll.poll(fds, math.ceil(left * 1000)) or 0) > 0 then -- nil after a signal, 0 when the time has passed
       for fd, entry in pairs(fds) do
         if entry.revents.IN or entry.revents.HUP then
           ready[fd]()
