@@ -183,6 +183,7 @@ function remoteobj.get(view, options) end
 ---An operation that is over, as a function that traces is given it.
 ---@class remoteobj.Operation
 ---@field pid integer The process that tells of it.
+---@field time number When it was over: seconds, as `os.time` gives them.
 ---@field direction "sent" | "served" By a client; by the listener.
 ---@field name string What `tostring` gives of the object here.
 ---@field text string The operation in Lua syntax, the object being `?`.

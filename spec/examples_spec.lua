@@ -1,6 +1,7 @@
 -- The examples run as `make demo` runs them, and do what they are there to show.
 local markdown = require "spec.support.markdown"
 local script = require "spec.support.script"
+local terminal = require "spec.support.terminal"
 
 local function run(name)
   local result = script.run(name)
@@ -61,6 +62,105 @@ describe("examples/sampler.lua", function()
     assert.equal(5 + 3, lines)
     local columns = utf8.len(output:match "\n +100 |([^\n]*)")
     assert.is_true(columns >= 52 and columns <= count)
+  end)
+end)
+
+describe("examples/top.lua", function()
+  -- A program that makes 20 calls of one object and 3, of which one fails, of another.
+  local PROGRAM = [[
+    local remoteobj = require "remoteobj"
+    local function serve(object, calls)
+      local remote = remoteobj.Proxy(object)
+      local process = remoteobj.process(function()
+        local _ <close> = remote:listen_()
+        while not object.stop do
+          remoteobj.sleep(0.001)
+        end
+      end):start()
+      remote:wait_until_listening(process)
+      for i = 2, calls do
+        pcall(remote.act, i)
+      end
+      remote.stop = true
+      process:join()
+    end
+    serve(setmetatable({ act = print }, { __name = "first" }), 20)
+    serve(setmetatable({ act = function(i) assert(i < 3) end }, { __name = "second" }), 3)
+    if arg[1] == "stay" then
+      remoteobj.sleep(600)
+    end
+    assert(arg[1] ~= "fail", "as it was told")
+  ]]
+
+  local name
+  before_each(function()
+    name = os.tmpname()
+    local file <close> = assert(io.open(name, "w"))
+    file:write(PROGRAM)
+  end)
+  after_each(function()
+    os.remove(name)
+  end)
+
+  -- The rows of a table: { name, role, operations, failed }, without escapes.
+  local function rows(text)
+    local list = {}
+    local pattern = "%d+  (%l+) +(%l+): 0x%x+ +(%d+) +[%d.]* +(%d+) +[%d.]+ %ls +[%d.]+ %ls"
+    for role, object, count, failed in text:gmatch(pattern) do
+      list[#list + 1] = { object, role, tonumber(count), tonumber(failed) }
+    end
+    return list
+  end
+
+  local EXPECTED = {
+    { "first", "serves", 20, 0 }, { "first", "calls", 20, 0 },
+    { "second", "serves", 3, 1 }, { "second", "calls", 3, 0 },
+  }
+
+  it("prints one table at the end of a program, where there is no terminal", function()
+    local result = script.run("examples/top.lua", { "-d", "60", name })
+    assert.equal("", result.stderr)
+    assert.equal(0, result.code)
+    assert.same(EXPECTED, rows(result.stdout))
+    assert.is_nil(result.stdout:find "\27")
+  end)
+
+  it("says why the program has failed, and what it takes", function()
+    local result = script.run("examples/top.lua", { "-d", "60", name, "fail" })
+    assert.equal(1, result.code)
+    assert.same(EXPECTED, rows(result.stdout))
+    assert.is_truthy(result.stderr:find("as it was told", 1, true))
+    result = script.run("examples/top.lua", { "-d", "never" })
+    assert.equal(1, result.code)
+    assert.matches("^usage: ", result.stderr)
+  end)
+
+  it("ends a program that goes on", function()
+    local result = script.run("examples/top.lua", { "-d", "0.2" })
+    assert.equal("", result.stderr)
+    assert.equal(0, result.code)
+  end)
+
+  for _, key in ipairs { "q", "\3" } do
+    it(("shows a live table on a terminal until %q"):format(key), function()
+      local lua = os.getenv "LUA" or "lua5.4"
+      local session <close> = terminal.start { lua, "examples/top.lua", "-d", "0.05", name, "stay" }
+      session:expect "\27%[2J"
+      session:expect "second"
+      session:expect "\27%[H"
+      session:write(key)
+      local how, code = session:finish()
+      assert.same({ "exited", 0 }, { how, code })
+      assert.is_truthy(session.text:find("\27[?25h", 1, true))
+    end)
+  end
+
+  it("ends after a number of tables", function()
+    local lua = os.getenv "LUA" or "lua5.4"
+    local session <close> = terminal.start { lua, "examples/top.lua", "-d", "0.05", "-n", "3" }
+    assert.same({ "exited", 0 }, { session:finish() })
+    local _, tables = session.text:gsub("OPERATIONS", "")
+    assert.equal(4, tables)
   end)
 end)
 

@@ -12,7 +12,7 @@ local wait = require "spec.support.wait"
 -- The parts of a line; nil unless it is one, whole.
 local function parse(line)
   local pid, direction, request, answer, time, name, text =
-    line:match "^remoteobj%[(%d+)%] (%l+) +(%d+)%+(%d+) +B +([%d.]+) us  (.-)  ([?#p].*)$"
+    line:match "^remoteobj%[(%d+)%] %d+%.%d%d%d%d%d%d (%l+) +(%d+)%+(%d+) +B +([%d.]+) us  (.-)  ([?#p].*)$"
   if not pid then
     return nil
   end
@@ -185,7 +185,7 @@ describe("remoteobj.trace", function()
 
   it("calls a function with each operation of a client", function()
     fixture.serve()
-    local before = proxy:stats_()
+    local before, begun = proxy:stats_(), os.time()
     remoteobj.trace(see)
     proxy:add(5)
     local after = proxy:stats_()
@@ -197,6 +197,7 @@ describe("remoteobj.trace", function()
     assert.equal("?:add(5)", operation.text)
     assert.equal(after.bytes_sent - before.bytes_sent, operation.request_bytes)
     assert.equal(after.bytes_received - before.bytes_received, operation.answer_bytes)
+    assert.is_true(operation.time >= begun and operation.time < os.time() + 2)
     assert.is_true(operation.seconds > 0 and operation.seconds < wait.LIMIT)
     assert.is_nil(operation.error)
   end)
@@ -240,6 +241,26 @@ describe("remoteobj.trace", function()
     assert.equal(0, seen[3].answer_bytes)
     assert.matches("^the listener ended before it answered", seen[3].error)
     server:join()
+  end)
+
+  it("tells of operations on references", function()
+    object.sub = { count = 3 }
+    local server = fixture.serve(function(link)
+      link:receive()
+      link:send(seen, tostring(object.sub))
+      link:receive()
+    end, nil, function()
+      remoteobj.trace(see)
+    end)
+    remoteobj.trace(see)
+    local sub = proxy.sub:ref_()
+    assert.equal(3, sub.count.__)
+    remoteobj.trace(nil)
+    server:send "enough"
+    local there, name = server:receive()
+    assert.same({ "?.sub", "ref(" .. name .. ").count" }, { there[1].text, there[2].text })
+    assert.equal("?.sub", seen[1].text)
+    assert.matches("^ref_%d+%.count$", seen[2].text)
   end)
 
   it("cuts what is long", function()

@@ -96,9 +96,9 @@ static void add_string(Line *line, const char *text) {
 /* The name is at 3, the error's text at 4. */
 static void compose(lua_State *L, Line *line, const ro_Trace *trace) {
   const char *text = lua_tostring(L, 3);
-  line->size =
-      (size_t)snprintf(line->text, sizeof line->text, "remoteobj[%d] %-6s %5zu+%-5zu B %9.1f us  ", ro_pid(),
-                       trace->direction, trace->request, trace->answer, (double)trace->time / 1000);
+  line->size = (size_t)snprintf(line->text, sizeof line->text,
+                                "remoteobj[%d] %.6f %-6s %5zu+%-5zu B %9.1f us  ", ro_pid(), trace->end,
+                                trace->direction, trace->request, trace->answer, (double)trace->time / 1000);
   add_text(line, text, lua_rawlen(L, 3), LONGEST_NAME);
   add_string(line, "  ");
   add_string(line, trace->text);
@@ -144,7 +144,9 @@ static void write_line(ro_Watch *watch, ro_Lock *lock, const Line *line) {
 static void call_function(lua_State *L, const ro_Trace *trace) {
   ro_push_watch(L);
   lua_getiuservalue(L, -1, 1);
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
+  lua_pushnumber(L, trace->end);
+  lua_setfield(L, -2, "time");
   lua_pushinteger(L, ro_pid());
   lua_setfield(L, -2, "pid");
   lua_pushstring(L, trace->direction);
@@ -211,9 +213,12 @@ static int tell_protected(lua_State *L) {
 
 /* It is over; with `failed`, its error value is on top. [-0, +0, -] */
 static void tell(lua_State *L, ro_Trace *trace, int failed) {
+  struct timespec now;
   trace->time = ro_now() - trace->since;
   if (!trace->proxy->watch->traced || !lua_checkstack(L, 4)) /* it may have switched the trace off */
     return;
+  clock_gettime(CLOCK_REALTIME, &now);
+  trace->end = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
   lua_pushcfunction(L, tell_protected);
   lua_pushlightuserdata(L, trace);
   if (failed)
@@ -348,7 +353,7 @@ static void trace_to(ro_Watch *watch, int fd, int owns_fd) {
 Tells of each operation that this process sends or serves from now on, and of those of processes that are forked later:
 in a line each, or by calling a function. Evaluations in the listener's own process are not told of.
 
-A line has the process id, the direction (`sent` by a client, `served` by a listener), the bytes of request and answer,
+A line has the process id, the time (seconds, as `os.time` gives them), the direction (`sent` by a client, `served` by a listener), the bytes of request and answer,
 the microseconds, what `tostring` gives of the object, the operation in Lua syntax with `?` for the object, and, after
 `--`, the error that it raised. It is written by one write, so that those of several processes don't mix. Where whoever
 reads standard error or a pipe doesn't keep up, a line waits for a second; then lines are lost, and counted by the next that
@@ -423,6 +428,11 @@ What a function that traces is given: an operation that is over.
 /***
 The process that tells of it.
 @tfield integer pid
+*/
+
+/***
+When it was over: seconds, as `os.time` gives them, with their fractions.
+@tfield number time
 */
 
 /***

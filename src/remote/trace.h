@@ -17,6 +17,7 @@ typedef struct ro_Trace {
   const char *direction;
   size_t request, answer;          /* bytes of the frames */
   int64_t since, time;             /* nanoseconds: its beginning, and how long it took */
+  double end;                      /* seconds since 1970 */
   char text[RO_LONGEST_TEXT + 10]; /* in Lua syntax */
 } ro_Trace;
 

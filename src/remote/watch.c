@@ -8,7 +8,7 @@
 #include "base/registry.h"
 #include "sys/descriptor.h"
 
-#define METATABLE "remoteobj.watch"
+#define METATABLE "remoteobj.operations"
 
 static const char watch_key = 0;
 
