@@ -36,14 +36,16 @@ static int connection_gc(lua_State *L) {
 static int connect_proxy(lua_State *L) {
   ro_Proxy *proxy = lua_touserdata(L, 1);
   Connection *connection = lua_newuserdatauv(L, sizeof *connection, 0);
+  ro_Offer offer;
   int far[3], error;
   *connection = (Connection){0};
   ro_link_init(&connection->link);
   luaL_setmetatable(L, TYPE);
   luaL_argcheck(L, proxy != NULL, 1, "proxy expected");
+  offer = (ro_Offer){ro_door_state(&proxy->door).generation, ro_new_id(), 0};
   error = ro_link_open(&connection->link, far);
   if (error == 0) {
-    error = ro_door_post(&proxy->door, ro_door_state(&proxy->door).generation, far);
+    error = ro_door_post(&proxy->door, &offer, far);
     for (int i = 0; i < 3; i++)
       close(far[i]);
   }
