@@ -101,6 +101,7 @@ describe("a proxy", function()
           for _, name in ipairs { "field" .. i, ("long"):rep(20) .. i } do
             assert.are.equal("?." .. name, chain(proxy[name]))
             assert.are.equal("?." .. name .. ".x", chain(proxy[name].x))
+            assert.are.equal("?." .. name .. ".x.y", chain(proxy[name].x.y))
             assert.are.equal("?." .. name, chain(missing[name]))
           end
         end

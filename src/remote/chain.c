@@ -201,7 +201,8 @@ ro_Operation ro_chain_next(ro_Decoder *d, const ro_Reader *reader, int *count) {
       (operand_counts[operation].most >= 0 && operands > (uint32_t)operand_counts[operation].most))
     ro_raise(L, RO_PROTOCOL, "operation %I with %I operands", operation, (lua_Integer)operands);
   for (*count = 0; (uint32_t)*count < operands; ++*count) {
-    luaL_checkstack(L, 8, "too many arguments");
+    if (*count % 8 == 0)
+      luaL_checkstack(L, 16, "too many arguments");
     ro_decode(d);
   }
   if (operation == RO_OP_REFERENCE)

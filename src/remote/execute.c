@@ -25,7 +25,7 @@ void ro_machine_begin(ro_Machine *m, lua_State *L) {
 void ro_machine_keep(ro_Machine *m, int results) {
   if (results == 0)
     lua_pushnil(m->L);
-  else
+  else if (results > 1)
     lua_pop(m->L, results - 1);
   lua_replace(m->L, m->value);
 }
@@ -183,6 +183,7 @@ static int run_here(lua_State *L, int view, ro_Operation operation, int count) {
   ro_Machine machine;
   luaL_checkstack(L, 8, NULL);
   length = ro_push_chain(L, view);
+  luaL_checkstack(L, 8, NULL);
   ro_push_object(L, proxy);
   ro_machine_begin(&machine, L);
   for (int i = length; i >= 1; i--) {

@@ -112,6 +112,7 @@ static ro_Proxy *new_proxy(lua_State *L, int object) {
   memset(proxy, 0, sizeof *proxy);
   proxy->view.proxy = proxy;
   proxy->view.operation = RO_OP_ROOT;
+  proxy->view.kept = 1;
   proxy->id = ro_new_id();
   proxy->fulfill_final = 1;
   proxy->lock = ro_lock_of(L);

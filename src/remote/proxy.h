@@ -57,6 +57,7 @@ typedef struct ro_View {
   struct ro_Proxy *proxy;
   ro_Operation operation;
   ro_Options options;
+  unsigned kept; /* equal to that of the proxy itself: its parent keeps it */
 } ro_View;
 
 /* User values of a view. */
@@ -64,8 +65,8 @@ enum {
   RO_VIEW_PARENT = 1, /* of the proxy itself: the object */
   RO_VIEW_OPERANDS,   /* INDEX: the key; those with several: a list with its length in `n` */
   RO_VIEW_DEFAULT,
-  RO_VIEW_USERVALUES = RO_VIEW_DEFAULT,
-  RO_VIEW_FIELDS = RO_VIEW_OPERANDS,        /* of the proxy itself: views by their keys, or nil */
+  RO_VIEW_FIELDS, /* kept views on this one by their keys, or nil */
+  RO_VIEW_USERVALUES = RO_VIEW_FIELDS,
   RO_PROXY_CLAIMS = RO_VIEW_USERVALUES + 1, /* of the proxy itself: references in use (remote/reference.h) */
   RO_PROXY_USERVALUES = RO_PROXY_CLAIMS
 };
@@ -82,7 +83,7 @@ typedef struct ro_Proxy {
   ro_ForkNode fork_node;
   ro_Counters counters;
   ro_Watch *watch;         /* of the state */
-  int fields;              /* how many views it keeps */
+  int views;               /* how many are kept */
   uint64_t last_reference; /* number of the last that was made in this process for its own use */
   int eager_proxy;
   int fulfill_final;
@@ -122,18 +123,21 @@ void ro_push_object(lua_State *L, const ro_Proxy *proxy);
 ro_View *ro_push_view(lua_State *L, int parent, ro_Operation operation);
 
 /*
-** A proxy keeps the views of its fields that were used of late, so that none is made for each call of a method: views
-** never change. The first pushes the one of the key on top and returns 1, if `parent` is a proxy that has it; the
-** second keeps the view on top, if it is a field of the proxy itself at `parent` with a short name.
-** [-0, +(0|1), -], [-0, +0, m]
+** A proxy keeps some views of its fields, and those of theirs, so that a program that names the same again and again
+** makes none anew: views never change. The first pushes the one of the key on top on the view at `parent` and returns
+** 1, if it is kept; the second keeps the view on top, if its parent at `parent` is kept and it is a field with a short
+** name. [-0, +(0|1), -], [-0, +0, m]
 */
 int ro_push_kept_field(lua_State *L, int parent);
 void ro_keep_field(lua_State *L, int parent);
 
-/* Pushes the views of the chain of the view at `index`, the last step first; returns how many. [-0, +n, m] */
+/*
+** Pushes the views of the chain of the view at `index`, the last step first; returns how many. Needs a free slot, and
+** leaves two. [-0, +n, m]
+*/
 int ro_push_chain(lua_State *L, int index);
 
-/* Pushes the operands of the view at `index`; returns how many. [-0, +n, v] */
+/* Pushes the operands of the view at `index`; returns how many. Needs a free slot. [-0, +n, v] */
 int ro_push_operands(lua_State *L, int index);
 
 /* Turns the `count` operands on top into the one value that a view keeps of them. [-count, +1, m] */

@@ -335,6 +335,7 @@ static int same_step(lua_State *L, int a, int b, int depth) {
   int top = lua_gettop(L), count, same;
   if (left->operation != right->operation)
     return 0;
+  luaL_checkstack(L, 4, NULL);
   count = ro_push_operands(L, a);
   same = count == ro_push_operands(L, b);
   for (int i = 1; same && i <= count; i++)

@@ -13,7 +13,8 @@
 static const char view_key = 0, proxy_key = 0, mark = 0;
 
 #define MARK 1
-#define MOST_FIELDS 64  /* views that a proxy keeps */
+#define MOST_VIEWS 64   /* that a proxy keeps */
+#define STEPS 8         /* of a chain for which the stack is made ready at once */
 #define LONGEST_NAME 40 /* of one that is kept */
 
 static void push_metatable(lua_State *L, const void *key) {
@@ -73,6 +74,7 @@ static ro_View *new_view(lua_State *L, ro_Proxy *proxy, ro_Operation operation, 
   view->proxy = proxy;
   view->operation = operation;
   view->options = options;
+  view->kept = 0;
   ro_push_view_metatable(L);
   lua_setmetatable(L, -2);
   return view;
@@ -122,27 +124,25 @@ ro_View *ro_push_copy(lua_State *L, int index) {
 
 int ro_push_chain(lua_State *L, int index) {
   int length = 0;
-  luaL_checkstack(L, 2, NULL);
   lua_pushvalue(L, index);
   while (!ro_is_root(L, -1)) {
-    length++;
-    luaL_checkstack(L, 2, "chain too long");
+    if (length++ % STEPS == 0)
+      luaL_checkstack(L, STEPS + 2, "chain too long");
     lua_getiuservalue(L, -1, RO_VIEW_PARENT);
   }
   lua_pop(L, 1);
   return length;
 }
 
-/* ---- the fields of a proxy, which a program names again and again ---- */
+/* ---- kept views, which a program names again and again ---- */
 
-static int is_proxy(lua_State *L, int index) {
-  ro_View *view = lua_touserdata(L, index);
-  return view == &view->proxy->view;
+static int is_kept(const ro_View *view) {
+  return view->kept == view->proxy->view.kept;
 }
 
 int ro_push_kept_field(lua_State *L, int parent) {
   int key = lua_gettop(L);
-  if (!is_proxy(L, parent))
+  if (!is_kept(lua_touserdata(L, parent)))
     return 0;
   if (lua_getiuservalue(L, parent, RO_VIEW_FIELDS) == LUA_TTABLE) {
     lua_pushvalue(L, key);
@@ -153,30 +153,47 @@ int ro_push_kept_field(lua_State *L, int parent) {
   return 0;
 }
 
-/* Pushes the proxy's table of fields; when there are many, a new one. [-0, +1, m] */
-static void push_fields(lua_State *L, int index) {
-  ro_Proxy *proxy = lua_touserdata(L, index);
-  if (lua_getiuservalue(L, index, RO_VIEW_FIELDS) == LUA_TTABLE && proxy->fields < MOST_FIELDS)
+/* Lets all views of the proxy of a kept one go but itself; those that others hold are kept no more. */
+static void let_go(lua_State *L, int view, ro_Proxy *proxy) {
+  proxy->view.kept++;
+  proxy->views = 0;
+  lua_pushvalue(L, view);
+  while (!ro_is_root(L, -1)) {
+    lua_getiuservalue(L, -1, RO_VIEW_PARENT);
+    lua_remove(L, -2);
+  }
+  lua_pushnil(L);
+  lua_setiuservalue(L, -2, RO_VIEW_FIELDS);
+  lua_pop(L, 1);
+}
+
+/* Pushes the table of the fields that are kept of the view at `parent`. [-0, +1, m] */
+static void push_fields(lua_State *L, int parent) {
+  if (lua_getiuservalue(L, parent, RO_VIEW_FIELDS) == LUA_TTABLE)
     return;
   lua_pop(L, 1);
   lua_newtable(L);
   lua_pushvalue(L, -1);
-  lua_setiuservalue(L, index, RO_VIEW_FIELDS);
-  proxy->fields = 0;
+  lua_setiuservalue(L, parent, RO_VIEW_FIELDS);
 }
 
 void ro_keep_field(lua_State *L, int parent) {
-  int view = lua_gettop(L), name = view + 1;
-  if (!is_proxy(L, parent))
-    return;
-  if (lua_getiuservalue(L, view, RO_VIEW_OPERANDS) == LUA_TSTRING && lua_rawlen(L, name) <= LONGEST_NAME) {
+  const ro_View *above = lua_touserdata(L, parent);
+  int top = lua_gettop(L), name = top + 1;
+  ro_View *view = lua_touserdata(L, top);
+  ro_Proxy *proxy = view->proxy;
+  if (proxy->views == MOST_VIEWS && is_kept(above))
+    let_go(L, parent, proxy);
+  if (is_kept(above) && lua_getiuservalue(L, top, RO_VIEW_OPERANDS) == LUA_TSTRING &&
+      lua_rawlen(L, name) <= LONGEST_NAME) {
     push_fields(L, parent);
     lua_pushvalue(L, name);
-    lua_pushvalue(L, view);
+    lua_pushvalue(L, top);
     lua_rawset(L, -3);
-    ((ro_Proxy *)lua_touserdata(L, parent))->fields++;
+    view->kept = proxy->view.kept;
+    proxy->views++;
   }
-  lua_settop(L, view);
+  lua_settop(L, top);
 }
 
 /* ---- operands ---- */
@@ -189,12 +206,12 @@ static int has_one_operand(ro_Operation operation) {
 int ro_push_operands(lua_State *L, int index) {
   const ro_View *view = lua_touserdata(L, index);
   int list, count;
-  luaL_checkstack(L, 3, NULL);
   if (view->operation == RO_OP_ROOT || view->operation == RO_OP_SUPER)
     return 0;
   lua_getiuservalue(L, index, RO_VIEW_OPERANDS);
   if (has_one_operand(view->operation))
     return 1;
+  luaL_checkstack(L, 2, NULL);
   list = lua_gettop(L);
   lua_getfield(L, list, "n");
   count = (int)lua_tointeger(L, -1);
