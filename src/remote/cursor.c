@@ -104,60 +104,54 @@ static void push_list_cursor(lua_State *L, int index) {
   make_cursor(L, OVER_LIST);
 }
 
-/* ---- using cursors: each pushes what comes next and returns how many values that is, 0 at the end ---- */
+/*
+** ---- using cursors: source, state and place of the cursor at `cursor` lie above it; each pushes what comes next and
+** returns how many values that is, 0 at the end ----
+*/
 
-/* [-0, +(2|0), -] */
+/* Remembers the value on top as the place. [-1, +0, m] */
+static void set_place(lua_State *L, int cursor) {
+  lua_copy(L, -1, cursor + CURSOR_AT);
+  lua_rawseti(L, cursor, CURSOR_AT);
+}
+
+/* [-0, +(2|0), m] */
 static int next_of_table(lua_State *L, int cursor) {
-  lua_Integer at;
-  int base = lua_gettop(L);
-  lua_rawgeti(L, cursor, CURSOR_SOURCE);
-  lua_rawgeti(L, cursor, CURSOR_STATE);
-  lua_rawgeti(L, cursor, CURSOR_AT);
-  at = lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  while (lua_rawgeti(L, base + 2, ++at) != LUA_TNIL) {
+  lua_Integer at = lua_tointeger(L, cursor + CURSOR_AT);
+  int base = lua_gettop(L), is_there = 0;
+  while (!is_there && lua_rawgeti(L, cursor + CURSOR_STATE, ++at) != LUA_TNIL) {
     lua_pushvalue(L, -1);
-    if (lua_rawget(L, base + 1) != LUA_TNIL)
-      break; /* still there */
-    lua_pop(L, 2);
+    is_there = lua_rawget(L, cursor + CURSOR_SOURCE) != LUA_TNIL;
+    if (!is_there)
+      lua_settop(L, base);
   }
   lua_pushinteger(L, at);
-  lua_rawseti(L, cursor, CURSOR_AT);
-  if (lua_gettop(L) < base + 4) {
+  set_place(L, cursor);
+  if (!is_there)
     lua_settop(L, base);
-    return 0;
-  }
-  lua_remove(L, base + 1);
-  lua_remove(L, base + 1);
-  return 2;
+  return is_there ? 2 : 0;
 }
 
 /* [-0, +(2|0), e] */
 static int next_of_iterator(lua_State *L, int cursor) {
   for (int i = CURSOR_SOURCE; i <= CURSOR_AT; i++)
-    lua_rawgeti(L, cursor, i);
+    lua_pushvalue(L, cursor + i);
   lua_call(L, 2, 2);
   if (lua_isnil(L, -2)) {
     lua_pop(L, 2);
     return 0;
   }
   lua_pushvalue(L, -2);
-  lua_rawseti(L, cursor, CURSOR_AT);
+  set_place(L, cursor);
   return 2;
 }
 
 /* Honours __index, as ipairs does. [-0, +(1|0), e] */
 static int next_of_list(lua_State *L, int cursor) {
-  lua_Integer at;
-  lua_rawgeti(L, cursor, CURSOR_AT);
-  at = lua_tointeger(L, -1) + 1;
-  lua_pop(L, 1);
+  lua_Integer at = lua_tointeger(L, cursor + CURSOR_AT) + 1;
   lua_pushinteger(L, at);
-  lua_rawseti(L, cursor, CURSOR_AT);
-  lua_rawgeti(L, cursor, CURSOR_SOURCE);
-  lua_geti(L, -1, at);
-  lua_remove(L, -2);
-  if (!lua_isnil(L, -1))
+  set_place(L, cursor);
+  if (lua_geti(L, cursor + CURSOR_SOURCE, at) != LUA_TNIL)
     return 1;
   lua_pop(L, 1);
   return 0;
@@ -174,25 +168,29 @@ static int next_of(lua_State *L, int cursor, CursorKind kind) {
   }
 }
 
-/* Encodes keys and values, or items, and a nil at the end of all; returns whether there may be more. */
-static int encode_entries(ro_Encoder *e, ro_Writer *writer, int cursor) {
+/*
+** Encodes keys and values, or items, of the cursor on top, and a nil at the end of all; returns whether there may be
+** more. [-0, +0, e]
+*/
+static int encode_entries(ro_Encoder *e, ro_Writer *writer) {
   lua_State *L = ro_encoder_state(e);
   size_t start = ro_encoder_buffer(e)->size;
+  int cursor = lua_gettop(L), base = cursor + CURSOR_AT, values = 1;
   CursorKind kind;
-  lua_rawgeti(L, cursor, CURSOR_KIND);
+  for (int i = CURSOR_SOURCE; i <= CURSOR_KIND; i++)
+    lua_rawgeti(L, cursor, i);
   kind = (CursorKind)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  for (int entries = 0; !is_full(e, start, entries); entries++) {
-    int values = next_of(L, cursor, kind);
-    if (values == 0) {
-      encode_nil(e);
-      return 0;
-    }
-    for (int i = values; i >= 1; i--)
-      ro_chain_put_result(e, writer, lua_gettop(L) - i + 1, 0);
-    lua_pop(L, values);
+  lua_settop(L, base);
+  for (int entries = 0; values > 0 && !is_full(e, start, entries); entries++) {
+    values = next_of(L, cursor, kind);
+    for (int i = 1; i <= values; i++)
+      ro_chain_put_result(e, writer, base + i, 0);
+    lua_settop(L, base);
   }
-  return 1;
+  if (values == 0)
+    encode_nil(e);
+  lua_settop(L, cursor);
+  return values > 0;
 }
 
 /* Answers with a handle for the cursor on top, which is popped, and its first chunk. */
@@ -202,7 +200,7 @@ static void answer_first(ro_Encoder *e, ro_Writer *writer, int handles) {
   lua_pushinteger(L, handle);
   ro_encode(e, lua_gettop(L), 0);
   lua_pop(L, 1);
-  if (encode_entries(e, writer, lua_gettop(L))) {
+  if (encode_entries(e, writer)) {
     lua_pushvalue(L, -1);
     lua_rawseti(L, handles, handle);
   }
@@ -213,7 +211,7 @@ static void answer_next(ro_Encoder *e, ro_Writer *writer, lua_Integer handle, in
   lua_State *L = ro_encoder_state(e);
   if (handle <= 0 || lua_rawgeti(L, handles, handle) != LUA_TTABLE)
     luaL_error(L, "the listener has no loop with the handle %I", handle);
-  if (!encode_entries(e, writer, lua_gettop(L))) {
+  if (!encode_entries(e, writer)) {
     lua_pushnil(L);
     lua_rawseti(L, handles, handle);
   }
@@ -223,7 +221,7 @@ static void answer_next(ro_Encoder *e, ro_Writer *writer, lua_Integer handle, in
 void ro_cursor_answer(ro_Encoder *e, ro_Writer *writer, ro_Operation operation, lua_Integer handle) {
   lua_State *L = ro_encoder_state(e);
   int handles;
-  luaL_checkstack(L, 12, NULL);
+  luaL_checkstack(L, 20, NULL);
   ro_push_handles(L, writer->holder->hub, writer->holder->request);
   handles = lua_gettop(L);
   if (operation == RO_OP_NEXT) {

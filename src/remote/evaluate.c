@@ -101,7 +101,8 @@ static int read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) 
   }
   d = ro_decoder_open(L, data, size, &rules);
   for (; ro_decoder_more(d); count++) {
-    luaL_checkstack(L, 8, "too many results");
+    if (count % 8 == 0)
+      luaL_checkstack(L, 16, "too many results");
     ro_decode(d);
   }
   ro_decoder_close(d);
