@@ -85,7 +85,7 @@ static void encode_request(lua_State *L, int view, ro_Operation operation, int c
   pending->session = writer.session;
 }
 
-/* Pushes what the answer brings; returns how many values. [-0, +n, e] */
+/* Pushes what the answer brings, and something below it; returns how many values. [-0, +(n + 1), e] */
 static int read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) {
   ro_Reader reader = {proxy, NULL, answer->session};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
@@ -106,7 +106,6 @@ static int read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) 
     ro_decode(d);
   }
   ro_decoder_close(d);
-  lua_remove(L, -count - 1);
   return count;
 }
 
