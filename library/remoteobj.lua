@@ -21,6 +21,8 @@ local remoteobj = {}
 ---@class remoteobj.WithOptions : remoteobj.GetOptions
 ---@field proxy? boolean The next call gives a view (true), or is evaluated (false).
 ---@field ref? boolean Results stay in the listener, and references to them come.
+---@field async? boolean Evaluations are sent and give a `remoteobj.Future` at once.
+---@field oneway? boolean Evaluations are sent and give nothing: errors go to the listener's `on_error`.
 
 ---@class remoteobj.ProxyOptions : remoteobj.GetOptions
 ---@field eager_proxy? boolean Calls give views instead of being evaluated (default false).
@@ -29,6 +31,7 @@ local remoteobj = {}
 ---@class remoteobj.ListenOptions
 ---@field bg? boolean Serve in the background (default), else in `process_requests` and `poll` only.
 ---@field preempt? boolean Let requests in between two instructions of the program (default true).
+---@field on_error? fun(err: any, traceback?: string) Gets the errors of evaluations with `oneway`.
 ---@field [string] remoteobj.UnknownOption
 
 ---@class remoteobj.WaitOptions
@@ -98,10 +101,12 @@ function View:item_(key) end
 ---Assigns, whatever the key's name; nil deletes.
 ---@param key any
 ---@param value any
+---@return remoteobj.Future? future with `async`
 function View:set_(key, value) end
 
 ---Deletes a key, whatever its name.
 ---@param key any
+---@return remoteobj.Future? future with `async`
 function View:del_(key) end
 
 ---The view of a path: `p:attrs_("a.b", "c")` is `p.a.b.c`.

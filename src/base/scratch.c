@@ -11,12 +11,14 @@ static const char kept_key = 0;
 
 typedef struct Scratch {
   ro_Buffer buffer; /* first, so that it stands for the whole */
-  int busy;         /* in use; or an error passed by, and the collector may have it */
+  ro_Buffer side;
+  int busy; /* in use; or an error passed by, and the collector may have it */
 } Scratch;
 
 static int scratch_gc(lua_State *L) {
   Scratch *s = lua_touserdata(L, 1);
   ro_buffer_free(&s->buffer);
+  ro_buffer_free(&s->side);
   return 0;
 }
 
@@ -25,6 +27,7 @@ static Scratch *new_scratch(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", scratch_gc}, {NULL, NULL}};
   Scratch *s = lua_newuserdatauv(L, sizeof *s, 0);
   ro_buffer_init(&s->buffer);
+  ro_buffer_init(&s->side);
   ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
@@ -45,8 +48,13 @@ ro_Buffer *ro_scratch_open(lua_State *L) {
   return &s->buffer;
 }
 
+ro_Buffer *ro_scratch_side(ro_Buffer *buffer) {
+  return &((Scratch *)buffer)->side;
+}
+
 void ro_scratch_close(ro_Buffer *buffer) {
   Scratch *s = (Scratch *)buffer;
   ro_buffer_clear(&s->buffer, KEPT_MEMORY);
+  ro_buffer_clear(&s->side, KEPT_MEMORY);
   s->busy = 0;
 }

@@ -22,7 +22,8 @@ enum ro_Extension {
   RO_EXT_OBJECT = 16, /* the object that a proxy stands for (special) */
   RO_EXT_VIEW,        /* a proxy or view; its value where the object is (special) */
   RO_EXT_REFERRED,    /* in a reply: a reference to what the listener keeps (special) */
-  RO_EXT_PROXY        /* a proxy or view, as such everywhere (special) */
+  RO_EXT_PROXY,       /* a proxy or view, as such everywhere (special) */
+  RO_EXT_RESULT       /* in a request: the result of an earlier one of the same connection (special) */
 };
 
 typedef struct ro_Encoder ro_Encoder;

@@ -19,15 +19,18 @@ static int warn_of(lua_State *L) {
   return 0;
 }
 
-void ro_call_back(lua_State *L, int count, const char *what) {
-  if (lua_pcall(L, count, 0, 0) == LUA_OK)
-    return;
+void ro_warn(lua_State *L, const char *what) {
   lua_pushcfunction(L, warn_of);
   lua_insert(L, -2);
   lua_pushlightuserdata(L, (void *)what);
   lua_insert(L, -2);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK)
     lua_pop(L, 1);
+}
+
+void ro_call_back(lua_State *L, int count, const char *what) {
+  if (lua_pcall(L, count, 0, 0) != LUA_OK)
+    ro_warn(L, what);
 }
 
 /* ---- descriptors that are watched for Lua ---- */

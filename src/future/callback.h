@@ -10,6 +10,9 @@
 */
 void ro_call_back(lua_State *L, int count, const char *what);
 
+/* Pops the error value on top and makes a warning of it: "error in WHAT: ...". [-1, +0, -] */
+void ro_warn(lua_State *L, const char *what);
+
 /*
 ** watch(fd, func): as long as it is not closed, every wait of the library watches the descriptor and calls func()
 ** when it is readable; a lua_CFunction.

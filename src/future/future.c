@@ -72,6 +72,8 @@ static void open_future(lua_State *L, int index) {
   if (status == LUA_ERRMEM)
     lua_error(L); /* there may be memory the next time */
   ro_future_keep(L, index, status == LUA_OK ? lua_gettop(L) - base : -1);
+  if (f->kind->kept != NULL)
+    f->kind->kept(lua_touserdata(L, index));
 }
 
 /* Pushes the results of the future at `index`, which is done, or raises its error. [-0, +n, e] */
@@ -383,7 +385,7 @@ ro_Future *ro_push_future(lua_State *L, const ro_FutureKind *kind, size_t size, 
 
 /* ---- for sources in Lua, and the module ---- */
 
-static const ro_FutureKind by_hand = {NULL, NULL, NULL, NULL};
+static const ro_FutureKind by_hand = {NULL, NULL, NULL, NULL, NULL};
 
 /* new() -> a future that is settled by hand */
 static int l_new(lua_State *L) {

@@ -30,9 +30,11 @@ typedef struct ro_FutureKind {
   int (*settled)(const ro_Future *future);
   /* Called once, with a future that its source has settled: returns its results or raises its error. */
   lua_CFunction open;
+  /* What `open` gave is kept: called after it. May be NULL. */
+  void (*kept)(ro_Future *future);
   /* ro_future_announce is to be called once it is settled. NULL where that is done anyway. */
   void (*announce)(ro_Future *future);
-  /* Its finalizer; may be NULL. Not called in a fork of the process that made it. */
+  /* Its finalizer; may be NULL. Called in forks of the process that made it, too. */
   void (*collect)(ro_Future *future);
 } ro_FutureKind;
 

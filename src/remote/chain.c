@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "remote/call.h"
 #include "remote/execute.h"
 #include "remote/reference.h"
 
@@ -22,6 +23,10 @@ static const struct {
 
 /* ---- encoding ---- */
 
+void ro_writer_claims(ro_Writer *writer, uint64_t session) {
+  writer->session = writer->session == 0 || writer->session == session ? session : NO_SESSION;
+}
+
 /*
 ** Writes the claim at `index` as the other side calls it: the handle of an object. Where that is no longer so the
 ** session of `writer` says it.
@@ -37,10 +42,8 @@ static void put_claim(ro_Encoder *e, int index, ro_Writer *writer) {
     ro_claim_to_object(L);
     handle = ro_handle_give(L, writer->holder, -1);
     lua_pop(L, 1);
-  } else if (handle == 0 || (writer->session != 0 && writer->session != claim->session)) {
-    writer->session = NO_SESSION;
   } else {
-    writer->session = claim->session;
+    ro_writer_claims(writer, handle != 0 ? claim->session : NO_SESSION);
   }
   ro_put_integer(ro_encoder_buffer(e), handle);
 }
@@ -119,7 +122,7 @@ int ro_chain_userdata(ro_Encoder *e, int index, void *context) {
   ro_View *view = ro_test_view(L, index);
   size_t mark;
   if (view == NULL)
-    return 0;
+    return ro_put_future(e, index, context);
   if (put_reference(e, index, context))
     return 1;
   /* a function that uses a proxy goes on using it; elsewhere a proxy stands for what it leads to */
@@ -256,6 +259,14 @@ static void read_value(ro_Decoder *d, const ro_Reader *reader) {
   }
 }
 
+static void special_result(ro_Decoder *d, const ro_Reader *reader) {
+  lua_State *L = ro_decoder_state(d);
+  lua_Integer id = ro_get_integer(d);
+  if (reader == NULL || reader->results == 0)
+    ro_raise(L, RO_PROTOCOL, "the result of a request outside of one");
+  lua_rawgeti(L, reader->results, id);
+}
+
 static void special_view(ro_Decoder *d, const ro_Reader *reader, int as_value) {
   lua_State *L = ro_decoder_state(d);
   uint64_t id = (uint64_t)ro_get_integer(d);
@@ -298,6 +309,9 @@ void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context) {
     break;
   case RO_EXT_REFERRED:
     special_reference(d, context);
+    break;
+  case RO_EXT_RESULT:
+    special_result(d, context);
     break;
   default:
     ro_raise(L, RO_PROTOCOL, "unknown extension type %d", type);

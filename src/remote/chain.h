@@ -17,8 +17,13 @@ typedef struct ro_Writer {
   ro_Holder *holder; /* the client that gets references, where the writer is the listener; else NULL */
   int refers;        /* results become references, where they can */
   uint64_t
-      session; /* where it is a client: receives what the references that were written belong to; 0: none were */
+      session; /* of a client: receives what references and futures that were written belong to; 0: none were */
+  ro_Buffer *
+      names; /* of a client: receives the ids of the requests whose futures were written; NULL: none can be */
 } ro_Writer;
+
+/* The client writes something that only the session has a right to. */
+void ro_writer_claims(ro_Writer *writer, uint64_t session);
 
 /*
 ** Rules for what goes over a connection: views travel as such, paths of errors start at `argument`. `writer` lives as
@@ -27,7 +32,7 @@ typedef struct ro_Writer {
 void ro_chain_rules(lua_State *L, ro_EncodeRules *rules, ro_Writer *writer);
 
 /*
-** Writes a proxy or view; for ro_EncodeRules.userdata. `context` is a ro_Writer, or NULL where no proxy is spoken to
+** Writes a proxy, view or future; for ro_EncodeRules.userdata. `context` is a ro_Writer, or NULL where no proxy is spoken to
 ** and no reference can be written. [-0, +0, v]
 */
 int ro_chain_userdata(ro_Encoder *e, int index, void *context);
@@ -55,6 +60,7 @@ typedef struct ro_Reader {
       *holder; /* the client that sent them, where the reader is the listener: the object, views of it and
                         references give values; else, with NULL, proxies and views */
   uint64_t session; /* of a client: that the bytes were received in */
+  int results; /* of the listener: stack index of the results that the request names, by ids; 0: it can name none */
 } ro_Reader;
 
 /*

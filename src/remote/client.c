@@ -1,6 +1,7 @@
 #include "remote/client.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,20 +9,52 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "future/future.h"
 #include "remote/proxy.h"
 
-void ro_client_init(ro_Client *client) {
-  memset(client, 0, sizeof *client);
-  ro_link_init(&client->link);
-  ro_link_init(&client->heir);
+#define MOST_ANNOUNCING 8
+#define WORTH_RELEASING (64 * sizeof(ro_Release)) /* bytes of handles that may wait for more */
+
+/* ---- requests under way ---- */
+
+static void link_pending(ro_Client *client, ro_Pending *pending) {
+  pending->next = NULL;
+  pending->previous = client->last;
+  *(client->last != NULL ? &client->last->next : &client->first) = pending;
+  client->last = pending;
+  if (pending->thread == NULL && pending->deadline < client->earliest)
+    client->earliest = pending->deadline;
 }
 
-static void settle(ro_Pending *pending, ro_Outcome outcome, int may_have_run) {
+static void unlink_pending(ro_Client *client, const ro_Pending *pending) {
+  *(pending->previous != NULL ? &pending->previous->next : &client->first) = pending->next;
+  *(pending->next != NULL ? &pending->next->previous : &client->last) = pending->previous;
+}
+
+/* Who waits for it is told. */
+static void settle(ro_Proxy *proxy, ro_Pending *pending, ro_Outcome outcome, int may_have_run) {
+  ro_Client *client = &proxy->client;
+  unlink_pending(client, pending);
   pending->outcome = outcome;
   pending->may_have_run = may_have_run;
   pending->settled = 1;
-  if (pending->thread != NULL)
+  if (pending->thread != NULL) {
     ro_thread_wake(pending->thread);
+    return;
+  }
+  if (pending->future != NULL) {
+    pending->next = NULL;
+    *(client->due != NULL ? &client->last_due->next : &client->due) = pending;
+    client->last_due = pending;
+  }
+  ro_wait_notify(proxy->lock);
+}
+
+void ro_client_abandon(ro_Proxy *proxy, ro_Pending *pending) {
+  if (pending->settled)
+    return;
+  unlink_pending(&proxy->client, pending);
+  pending->settled = 1;
 }
 
 /* Has the request gone out whole: before that it can't have been run. */
@@ -29,10 +62,25 @@ static int is_sent(const ro_Client *client, const ro_Pending *pending) {
   return client->queued - ro_link_pending(&client->link) >= pending->end;
 }
 
-/* Has the listener, which is gone, read it whole. */
-static int is_taken(const ro_Client *client, const ro_Pending *pending) {
-  return client->queued - ro_link_unread(&client->link) >= pending->end;
+/* Settles the futures whose time is over. */
+static void expire(ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
+  int64_t now, earliest = RO_NEVER;
+  if (client->earliest == RO_NEVER || client->earliest > (now = ro_now()))
+    return;
+  for (ro_Pending *p = client->first, *next; p != NULL; p = next) {
+    next = p->next;
+    if (p->thread != NULL)
+      continue;
+    if (p->deadline <= now)
+      settle(proxy, p, RO_TOO_LATE, is_sent(client, p));
+    else if (p->deadline < earliest)
+      earliest = p->deadline;
+  }
+  client->earliest = earliest;
 }
+
+/* ---- the end of a connection ---- */
 
 static void drop_connection(ro_Client *client) {
   ro_link_close(&client->link);
@@ -42,6 +90,15 @@ static void drop_connection(ro_Client *client) {
   client->references = 0;
 }
 
+/* Nobody needs to watch the link any more for bytes that did not go out at once. */
+static void stop_lingering(ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
+  if (!client->lingers || ro_link_pending(&client->link) > 0)
+    return;
+  client->lingers = 0;
+  ro_interest_drop(proxy->lock, &client->interest);
+}
+
 /*
 ** The connection has ended: every request under way is settled. Whether the listener lives is not asked
 ** before each request: one that is found dead, without having taken it, was dead before.
@@ -49,23 +106,28 @@ static void drop_connection(ro_Client *client) {
 static void lose(ro_Proxy *proxy, ro_Outcome outcome) {
   ro_Client *client = &proxy->client;
   int closed_well = ro_door_closed_well(&proxy->door, client->generation);
-  for (ro_Pending *p = client->pending; p != NULL; p = p->next) {
-    int taken = is_taken(client, p);
-    if (p->settled)
-      continue;
-    if (closed_well || (!taken && !p->was_alive && outcome == RO_CUT_OFF))
-      settle(p, RO_UNHEARD, 0);
+  uint64_t taken_bytes = client->first != NULL ? client->queued - ro_link_unread(&client->link) : 0;
+  while (client->first != NULL) {
+    ro_Pending *p = client->first;
+    int taken = taken_bytes >= p->end;
+    if (closed_well || (!taken && p->end > client->seen_alive && outcome == RO_CUT_OFF))
+      settle(proxy, p, RO_UNHEARD, 0);
     else
-      settle(p, outcome, taken);
+      settle(proxy, p, outcome, taken);
   }
   drop_connection(client);
+  stop_lingering(proxy);
+  ro_interest_changed(proxy->lock, &client->interest);
 }
 
 void ro_client_close(ro_Proxy *proxy) {
-  if (proxy->client.generation != 0)
+  ro_Client *client = &proxy->client;
+  if (client->generation != 0)
     lose(proxy, RO_CUT_OFF);
-  ro_buffer_free(&proxy->client.released);
-  ro_buffer_free(&proxy->client.late);
+  ro_buffer_free(&client->released);
+  ro_buffer_free(&client->late);
+  while (client->interest.users > 0)
+    ro_interest_drop(proxy->lock, &client->interest);
 }
 
 /* ---- forks ---- */
@@ -101,14 +163,22 @@ void ro_client_in_parent(ro_Client *client) {
   ro_link_close_descriptors(&client->heir);
 }
 
+/* What is under way, and who waits for it, is the parent's. */
+static void forget_requests(ro_Client *client) {
+  client->first = client->last = client->due = NULL;
+  client->announcing = client->lingers = 0;
+  client->earliest = RO_NEVER;
+  client->interest.users = 0;
+  client->late.size = 0;
+}
+
 void ro_client_in_child(ro_Client *client) {
   ro_Link *link = &client->link, *heir = &client->heir;
   ro_link_close_descriptors(link);
   link->received.size = link->taken = link->expected = 0;
   link->outgoing.size = link->sent = 0;
-  client->pending = NULL;
-  client->late.size = 0;
-  client->queued = 0;
+  client->queued = client->seen_alive = 0;
+  forget_requests(client);
   if (!ro_link_is_open(heir)) {
     client->released.size = 0;
     client->generation = client->session = client->key = 0;
@@ -122,13 +192,14 @@ void ro_client_in_child(ro_Client *client) {
   client->key = client->heir_key;
 }
 
-void ro_client_release(ro_Proxy *proxy, uint64_t session, int64_t handle, uint64_t times) {
+void ro_client_release(ro_Proxy *proxy, uint64_t session, int64_t handle, uint64_t times, int soon) {
   ro_Client *client = &proxy->client;
   ro_Release release = {handle, times};
   if (client->session != session || session == 0)
     return;
   ro_buffer_add(&client->released, &release, sizeof release);
   client->released.failed = 0; /* without memory it stays until the connection ends */
+  client->release_soon |= soon;
 }
 
 /* ---- what comes in ---- */
@@ -146,7 +217,7 @@ static void damaged(ro_Proxy *proxy, const char *text) {
 }
 
 static ro_Pending *find_pending(ro_Client *client, uint64_t id) {
-  ro_Pending *p = client->pending;
+  ro_Pending *p = client->first;
   while (p != NULL && p->id != id)
     p = p->next;
   return p;
@@ -166,6 +237,21 @@ static void put_aside(ro_Proxy *proxy, const ro_FrameHead *head) {
     client->late.failed = 0; /* without memory it stays until the connection ends */
   }
   skip_frame(&client->link, head);
+}
+
+void ro_client_put_late(ro_Proxy *proxy, const ro_Pending *pending) {
+  ro_Buffer *late = &proxy->client.late;
+  ro_FrameHead head = {.kind = RO_FRAME_REPLY, .id = pending->id, .deadline = pending->named};
+  size_t start;
+  if (pending->named == 0 || pending->session != proxy->client.session)
+    return;
+  start = ro_frame_begin(late);
+  ro_buffer_add(late, pending->answer->data + pending->offset, pending->answer->size - pending->offset);
+  ro_frame_finish(late, start, &head);
+  if (late->failed) {
+    late->failed = 0;
+    late->size = start;
+  }
 }
 
 int ro_client_take_late(ro_Proxy *proxy, ro_Buffer *into, size_t *offset) {
@@ -197,11 +283,12 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   }
   if (head->kind == RO_FRAME_REFUSED) {
     skip_frame(link, head);
-    settle(pending, RO_UNHEARD, 0);
+    settle(proxy, pending, RO_UNHEARD, 0);
     return;
   }
   pending->kind = head->kind;
-  if (ro_link_take(link, head, pending->frame, &pending->offset) != RO_LINK_OK) {
+  pending->named = head->kind == RO_FRAME_REPLY ? head->deadline : 0;
+  if (ro_link_take(link, head, pending->answer, &pending->offset) != RO_LINK_OK) {
     damaged(proxy, "not enough memory for an answer");
     return;
   }
@@ -209,13 +296,14 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   pending->received = RO_FRAME_HEAD + (size_t)head->size;
   if (pending->since != 0)
     ro_latency_add(&proxy->counters.round_trips, ro_now() - pending->since);
-  settle(pending, RO_ANSWERED, 1);
+  settle(proxy, pending, RO_ANSWERED, 1);
 }
 
-static void dispatch_all(ro_Proxy *proxy, size_t limit) {
+static void dispatch_all(ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
   ro_FrameHead head;
   ro_LinkStatus status;
-  while ((status = ro_link_peek(&proxy->client.link, &head, limit)) == RO_LINK_OK)
+  while ((status = ro_link_peek(&client->link, &head, client->limit)) == RO_LINK_OK)
     dispatch(proxy, &head);
   if (status == RO_LINK_BAD)
     damaged(proxy, "bytes that are no frame");
@@ -223,20 +311,97 @@ static void dispatch_all(ro_Proxy *proxy, size_t limit) {
     damaged(proxy, "a frame larger than remoteobj.limits.frame");
 }
 
-/* Moves bytes both ways as far as goes without blocking, until `pending` is settled. */
+/*
+** Moves bytes both ways as far as goes without blocking, until `pending` is settled; with NULL until everything
+** is.
+*/
 static void pump(ro_Proxy *proxy, const ro_Pending *pending) {
-  ro_Link *link = &proxy->client.link;
+  ro_Client *client = &proxy->client;
   ro_LinkStatus status = RO_LINK_OK;
-  while (!pending->settled && status == RO_LINK_OK) {
-    ro_link_flush(link);
-    status = ro_link_receive(link);
+  do {
+    ro_link_flush(&client->link);
+    status = ro_link_receive(&client->link);
     if (status == RO_LINK_OK)
-      dispatch_all(proxy, pending->limit);
-  }
+      dispatch_all(proxy);
+  } while (status == RO_LINK_OK && (pending != NULL ? !pending->settled : client->first != NULL));
   if (status == RO_LINK_CLOSED)
     lose(proxy, RO_CUT_OFF);
   else if (status == RO_LINK_NO_MEMORY)
     damaged(proxy, "not enough memory for an answer");
+}
+
+/* Does the listener live, now that all has gone out that could. Whatever it has answered before is read. */
+static void look_for_life(ro_Proxy *proxy, const ro_Pending *pending) {
+  ro_Client *client = &proxy->client;
+  uint64_t session = client->session;
+  if (ro_door_lives(&proxy->door, client->generation)) {
+    client->seen_alive = client->queued;
+    return;
+  }
+  pump(proxy, pending);
+  if (client->session == session && !(pending != NULL && pending->settled))
+    lose(proxy, RO_CUT_OFF);
+}
+
+/* Fills in what to wait for; may lower *until. Returns how many descriptors: the listener's end is the second. */
+static nfds_t watch_link(const ro_Proxy *proxy, struct pollfd *fds, int64_t *until) {
+  const ro_Link *link = &proxy->client.link;
+  fds[0] = (struct pollfd){.fd = link->in, .events = POLLIN};
+  *until = ro_door_watch(&proxy->door, &fds[1], *until);
+  if (ro_link_pending(link) == 0)
+    return 2;
+  fds[2] = (struct pollfd){.fd = link->out, .events = POLLOUT};
+  return 3;
+}
+
+/* ---- what every wait of the library does for futures, and for bytes that linger ---- */
+
+static ro_Proxy *proxy_of(ro_Interest *interest) {
+  return (ro_Proxy *)((char *)interest - offsetof(ro_Proxy, client.interest));
+}
+
+static nfds_t watch_client(ro_Interest *interest, struct pollfd *fds, int64_t *until) {
+  const ro_Proxy *proxy = proxy_of(interest);
+  const ro_Client *client = &proxy->client;
+  if (client->due != NULL && client->announcing < MOST_ANNOUNCING)
+    *until = 0;
+  if (client->generation == 0)
+    return 0;
+  if (client->earliest < *until)
+    *until = client->earliest;
+  return watch_link(proxy, fds, until);
+}
+
+/* Bytes that nobody waits for have not all gone out: waits of the library send them on. */
+static void linger(ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
+  if (ro_link_pending(&client->link) == 0)
+    return;
+  if (!client->lingers)
+    ro_interest_use(proxy->lock, &client->interest);
+  client->lingers = 1;
+  ro_interest_changed(proxy->lock, &client->interest);
+}
+
+static void attend_client(lua_State *L, ro_Interest *interest) {
+  ro_Proxy *proxy = proxy_of(interest);
+  if (proxy->client.generation != 0)
+    pump(proxy, NULL);
+  if (proxy->client.generation != 0 && proxy->client.first != NULL)
+    look_for_life(proxy, NULL);
+  expire(proxy);
+  stop_lingering(proxy);
+  ro_client_announce(L, proxy);
+}
+
+void ro_client_init(ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
+  memset(client, 0, sizeof *client);
+  ro_link_init(&client->link);
+  ro_link_init(&client->heir);
+  client->earliest = RO_NEVER;
+  client->interest.watch = watch_client;
+  client->interest.attend = attend_client;
 }
 
 /* ---- making the connection ---- */
@@ -258,7 +423,7 @@ static int open_connection(ro_Proxy *proxy, uint64_t generation) {
   client->generation = generation;
   client->key = offer.key;
   client->session = ++client->last_session;
-  client->queued = 0;
+  client->queued = client->seen_alive = 0;
   return 0;
 }
 
@@ -292,7 +457,9 @@ static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline
   }
 }
 
-/* The same for a request with references of the session `wanted`, or 0: no other connection will do. */
+/* ---- requests ---- */
+
+/* The same for a request with references or futures of the session `wanted`, or 0: no other connection will do. */
 static ro_Outcome connect_for(lua_State *L, ro_Proxy *proxy, uint64_t wanted, int64_t deadline) {
   ro_Outcome outcome;
   if (wanted != 0 && wanted != proxy->client.session)
@@ -316,7 +483,7 @@ static void write_releases(ro_Client *client, ro_Buffer *frame) {
 /* Puts what finalizers have let go in front of the next request. */
 static void queue_releases(ro_Client *client, ro_Buffer *frame) {
   ro_Buffer release;
-  if (client->released.size == 0)
+  if (client->released.size < WORTH_RELEASING && !client->release_soon)
     return;
   ro_buffer_init(&release);
   write_releases(client, &release);
@@ -326,6 +493,7 @@ static void queue_releases(ro_Client *client, ro_Buffer *frame) {
     *frame = release;
     release = plain;
     ro_buffer_clear(&client->released, 1024);
+    client->release_soon = 0;
   }
   ro_buffer_free(&release);
 }
@@ -341,6 +509,7 @@ void ro_client_send_releases(ro_Proxy *proxy) {
   size = frame.size;
   if (!frame.failed && ro_link_queue(&client->link, &frame) == RO_LINK_OK) {
     ro_buffer_clear(&client->released, 1024);
+    client->release_soon = 0;
     client->queued += size;
     proxy->counters.bytes_sent += (lua_Integer)size;
     ro_link_flush(&client->link);
@@ -348,7 +517,36 @@ void ro_client_send_releases(ro_Proxy *proxy) {
   ro_buffer_free(&frame);
 }
 
-/* ---- requests ---- */
+/* Queues the request and returns 1; or settles it, when there is nobody to send it to, and returns 0. [-0, +0, v] */
+static int begin(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
+  ro_Client *client = &proxy->client;
+  ro_FrameHead head = {.kind = RO_FRAME_REQUEST, .flags = pending->flags, .deadline = pending->deadline};
+  pending->may_have_run = 0;
+  pending->sent = pending->received = 0;
+  pending->settled = 1;
+  pending->outcome = connect_for(L, proxy, pending->session, pending->deadline);
+  pending->session = 0;
+  if (pending->outcome != RO_ANSWERED)
+    return 0;
+  pending->id = head.id = ++client->last_id;
+  pending->session = client->session;
+  client->limit = pending->limit;
+  ro_frame_finish(frame, 0, &head);
+  pending->sent = frame->size;
+  pending->since = proxy->watch->watched ? ro_now() : 0;
+  queue_releases(client, frame);
+  client->queued += frame->size;
+  proxy->counters.requests++;
+  proxy->counters.bytes_sent += (lua_Integer)frame->size;
+  if (ro_link_queue(&client->link, frame) != RO_LINK_OK)
+    luaL_error(L, "not enough memory");
+  pending->end = client->queued;
+  pending->settled = 0;
+  link_pending(client, pending);
+  return 1;
+}
+
+/* ---- waiting for the answer, or for room ---- */
 
 /* For ro_wait_actively. */
 typedef struct Look {
@@ -362,83 +560,79 @@ static int look_once(void *context) {
   return look->pending->settled;
 }
 
-/* Does the listener live, now that the request has gone out. */
-static void look_for_life(ro_Proxy *proxy, ro_Pending *pending) {
-  if (ro_door_lives(&proxy->door, proxy->client.generation)) {
-    pending->was_alive = 1;
-    return;
-  }
-  pump(proxy, pending);
-  if (!pending->settled)
-    lose(proxy, RO_CUT_OFF);
-}
-
-/* Waits for the answer; returns 0, or -1 with the error that interrupts the wait on the stack. */
-static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline) {
+/*
+** Waits once for something to happen on the link of a request that is not settled; returns 0, or -1 with the error that
+** interrupts the wait on the stack. [-0, +(0|1), -]
+*/
+static int wait_for_link(lua_State *L, ro_Proxy *proxy, ro_Pending *pending) {
   ro_Client *client = &proxy->client;
-  Look look = {proxy, pending};
-  ro_link_flush(&client->link);
-  if (!ro_wait_actively(proxy->lock, look_once, &look))
-    look_for_life(proxy, pending);
-  while (!pending->settled) {
-    struct pollfd fds[3];
-    nfds_t count = 2;
-    int64_t until;
-    int n, over;
-    fds[0] = (struct pollfd){.fd = client->link.in, .events = POLLIN};
-    until = ro_door_watch(&proxy->door, &fds[1], deadline);
-    if (ro_link_pending(&client->link) > 0)
-      fds[count++] = (struct pollfd){.fd = client->link.out, .events = POLLOUT};
-    n = ro_wait_poll_try(L, fds, count, until);
-    if (n < 0)
-      return -1;
-    over = fds[1].revents != 0 || (n == 0 && !ro_door_lives(&proxy->door, client->generation));
-    if (!pending->settled)
-      pump(proxy, pending);
-    if (!pending->settled && over)
-      lose(proxy, RO_CUT_OFF); /* the process has died, and what it had answered has been read */
-    if (!pending->settled && n == 0 && deadline != RO_NEVER && ro_now() >= deadline)
-      settle(pending, RO_TOO_LATE, is_sent(client, pending));
-  }
+  struct pollfd fds[3];
+  int64_t until = pending->deadline;
+  nfds_t count = watch_link(proxy, fds, &until);
+  int over, n = ro_wait_poll_try(L, fds, count, until);
+  if (n < 0)
+    return -1;
+  over = fds[1].revents != 0 || (n == 0 && !ro_door_lives(&proxy->door, client->generation));
+  if (!pending->settled)
+    pump(proxy, pending);
+  if (!pending->settled && over)
+    lose(proxy, RO_CUT_OFF); /* the process has died, and what it had answered has been read */
+  if (!pending->settled && n == 0 && pending->deadline != RO_NEVER && ro_now() >= pending->deadline)
+    settle(proxy, pending, RO_TOO_LATE, is_sent(client, pending));
   return 0;
 }
 
-static void unlink_pending(ro_Client *client, const ro_Pending *pending) {
-  ro_Pending **at = &client->pending;
-  while (*at != NULL && *at != pending)
-    at = &(*at)->next;
-  if (*at != NULL)
-    *at = pending->next;
+/* Waits for the answer; as wait_for_link. */
+static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending) {
+  Look look = {proxy, pending};
+  ro_link_flush(&proxy->client.link);
+  if (!ro_wait_actively(proxy->lock, look_once, &look))
+    look_for_life(proxy, pending);
+  while (!pending->settled)
+    if (wait_for_link(L, proxy, pending) != 0)
+      return -1;
+  return 0;
 }
 
-ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, int64_t deadline) {
-  ro_Client *client = &proxy->client;
-  ro_Buffer *frame = pending->frame;
-  ro_FrameHead head = {.kind = RO_FRAME_REQUEST, .deadline = deadline};
-  int status;
-  pending->may_have_run = pending->settled = pending->was_alive = 0;
-  pending->sent = pending->received = 0;
-  pending->outcome = connect_for(L, proxy, pending->session, deadline);
-  if (pending->outcome != RO_ANSWERED)
-    return pending->outcome;
-  pending->session = client->session;
-  pending->id = head.id = ++client->last_id;
-  ro_frame_finish(frame, 0, &head);
-  pending->sent = frame->size;
-  pending->since = proxy->watch->watched ? ro_now() : 0;
-  queue_releases(client, frame);
-  client->queued += frame->size;
-  proxy->counters.requests++;
-  proxy->counters.bytes_sent += (lua_Integer)frame->size;
-  if (ro_link_queue(&client->link, frame) != RO_LINK_OK)
-    luaL_error(L, "not enough memory");
-  pending->end = client->queued;
+/* Waits until no more than `most` bytes have still to go out; as wait_for_link. */
+static int await_room(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, size_t most) {
+  ro_link_flush(&proxy->client.link);
+  while (!pending->settled && ro_link_pending(&proxy->client.link) > most)
+    if (wait_for_link(L, proxy, pending) != 0)
+      return -1;
+  return 0;
+}
+
+ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
   pending->thread = ro_lock_holder(proxy->lock);
-  pending->next = client->pending;
-  client->pending = pending;
-  status = await(L, proxy, pending, deadline);
-  unlink_pending(client, pending);
-  if (status < 0)
+  if (begin(L, proxy, frame, pending) && await(L, proxy, pending) != 0) {
+    ro_client_abandon(proxy, pending);
     lua_error(L);
+  }
   return pending->outcome;
+}
+
+void ro_client_send(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending, size_t most) {
+  pending->thread = NULL;
+  if (!begin(L, proxy, frame, pending))
+    return;
+  if (await_room(L, proxy, pending, most) != 0) {
+    ro_client_abandon(proxy, pending);
+    lua_error(L);
+  }
+  linger(proxy);
+}
+
+/* A function that waits itself lets others be called meanwhile, not without end. */
+void ro_client_announce(lua_State *L, ro_Proxy *proxy) {
+  ro_Client *client = &proxy->client;
+  if (client->due == NULL || client->announcing >= MOST_ANNOUNCING)
+    return;
+  client->announcing++;
+  while (client->due != NULL) {
+    ro_Future *future = client->due->future;
+    client->due = client->due->next;
+    ro_future_announce(L, future);
+  }
+  client->announcing--;
 }

@@ -12,6 +12,7 @@ Carrying out what a view describes: here, or in the listener.
 #include "base/scratch.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
+#include "remote/call.h"
 #include "remote/chain.h"
 #include "remote/execute.h"
 #include "remote/text.h"
@@ -23,13 +24,13 @@ int ro_listens_here(const ro_Proxy *proxy) {
 
 /* ---- no answer ---- */
 
-static int default_applies(const ro_View *view, ro_Operation operation, ro_Outcome outcome) {
+int ro_default_applies(const ro_View *view, ro_Operation operation, ro_Outcome outcome) {
   if (!(view->options.flags & RO_HAS_DEFAULT) || ro_iterates(operation) || outcome == RO_DAMAGED)
     return 0;
   return operation != RO_OP_SET || !(view->options.flags & RO_PROXYS_DEFAULT);
 }
 
-static int give_default(lua_State *L, int view) {
+int ro_give_default(lua_State *L, int view) {
   int base = lua_gettop(L);
   lua_getiuservalue(L, view, RO_VIEW_DEFAULT);
   if (lua_isfunction(L, -1))
@@ -37,14 +38,10 @@ static int give_default(lua_State *L, int view) {
   return lua_gettop(L) - base;
 }
 
-/* The last operation's operands lie on top. */
-static int raise_outcome(lua_State *L, int view, ro_Operation operation, int count,
-                         const ro_Pending *pending) {
+int ro_raise_outcome(lua_State *L, int view, const ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
-  const char *chain;
+  const char *chain = lua_tostring(L, -1);
   luaL_checkstack(L, 12, NULL);
-  ro_push_evaluation_text(L, view, operation, count);
-  chain = lua_tostring(L, -1);
   switch (pending->outcome) {
   case RO_CUT_OFF:
     ro_push_error(L, RO_DISCONNECTED, "the listener ended before it answered %s", chain);
@@ -69,28 +66,48 @@ static int raise_outcome(lua_State *L, int view, ro_Operation operation, int cou
 
 /* ---- by the wire ---- */
 
-/* Encodes a request into the frame of `pending`, which lies on top, and sets what depends on it. [-0, +0, e] */
-static void encode_request(lua_State *L, int view, ro_Operation operation, int count, ro_Pending *pending) {
-  ro_Writer writer = {.proxy = ((ro_View *)lua_touserdata(L, view))->proxy};
+int64_t ro_view_deadline(const ro_View *view) {
+  return view->options.flags & RO_HAS_TIMEOUT ? ro_deadline(view->options.timeout) : RO_NEVER;
+}
+
+/* Puts the ids of the requests whose results were named behind the session. [-0, +0, v] */
+static void put_names(lua_State *L, ro_Buffer *frame, ro_Pending *pending) {
+  const ro_Buffer *names = ro_scratch_side(frame);
+  uint64_t count = names->size / sizeof count;
+  if (count == 0)
+    return;
+  pending->flags |= RO_REQUEST_NAMES;
+  ro_buffer_add(frame, names->data, names->size);
+  ro_buffer_add(frame, &count, sizeof count);
+  if (names->failed || frame->failed)
+    luaL_error(L, "not enough memory");
+  if (frame->size - RO_FRAME_HEAD > pending->limit)
+    ro_raise(L, RO_UNSENDABLE,
+             "cannot send a request with so many futures: larger than remoteobj.limits.frame");
+}
+
+void ro_encode_request(lua_State *L, int view, ro_Operation operation, int first, int count, ro_Buffer *frame,
+                       ro_Pending *pending) {
+  const ro_View *v = lua_touserdata(L, view);
   ro_EncodeRules rules;
+  ro_Writer writer = {.proxy = v->proxy, .names = ro_scratch_side(frame)};
   ro_Encoder *e;
-  int first = lua_gettop(L) - count;
   ro_chain_rules(L, &rules, &writer);
-  ro_frame_begin(pending->frame);
-  e = ro_encoder_open(L, pending->frame, &rules);
+  ro_frame_begin(frame);
+  e = ro_encoder_open(L, frame, &rules);
   ro_chain_encode(e, &rules, view, operation, first, count);
   ro_encoder_finish(e);
   lua_pop(L, 1);
   pending->limit = rules.limit;
   pending->session = writer.session;
+  put_names(L, frame, pending);
 }
 
-/* Pushes what the answer brings, and something below it; returns how many values. [-0, +(n + 1), e] */
-static int read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) {
-  ro_Reader reader = {proxy, NULL, answer->session};
+int ro_read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) {
+  ro_Reader reader = {.proxy = proxy, .session = answer->session};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
-  const char *data = answer->frame->data + answer->offset;
-  size_t size = answer->frame->size - answer->offset;
+  const char *data = answer->answer->data + answer->offset;
+  size_t size = answer->answer->size - answer->offset;
   ro_Decoder *d;
   int count = 0;
   if (answer->kind == RO_FRAME_FAILURE) {
@@ -112,67 +129,73 @@ static int read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) 
 /* Reads the answer at argument 1, for the references in it. */
 static int read_late(lua_State *L) {
   const ro_Pending *answer = lua_touserdata(L, 1);
-  read_answer(L, lua_touserdata(L, 2), answer);
+  ro_read_answer(L, lua_touserdata(L, 2), answer);
   return 0;
 }
 
-/*
-** Answers that came too late are read too where they name references, which are so let go: by the collector. What can't
-** be read stays in the listener until the connection ends.
-*/
-static void read_late_answers(lua_State *L, ro_Proxy *proxy) {
+void ro_read_late_answers(lua_State *L, ro_Proxy *proxy) {
   ro_Pending answer = {.kind = RO_FRAME_REPLY, .session = proxy->client.session};
   int top;
-  answer.frame = ro_scratch_open(L);
+  answer.answer = ro_scratch_open(L);
   top = lua_gettop(L);
-  while (ro_client_take_late(proxy, answer.frame, &answer.offset)) {
+  while (ro_client_take_late(proxy, answer.answer, &answer.offset)) {
     lua_pushcfunction(L, read_late);
     lua_pushlightuserdata(L, &answer);
     lua_pushlightuserdata(L, proxy);
     lua_pcall(L, 2, 0, 0);
     lua_settop(L, top);
   }
-  ro_scratch_close(answer.frame);
+  ro_scratch_close(answer.answer);
   lua_pop(L, 1);
 }
 
 static int evaluate_there(lua_State *L, int view, ro_Operation operation, int count, ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
-  int64_t deadline = v->options.flags & RO_HAS_TIMEOUT ? ro_deadline(v->options.timeout) : RO_NEVER;
+  ro_Proxy *proxy = v->proxy;
   int base = lua_gettop(L) - count;
   ro_Outcome outcome;
   int results;
   luaL_checkstack(L, 12, NULL);
-  if (v->proxy->client.late.size > 0)
-    read_late_answers(L, v->proxy);
-  pending->frame = ro_scratch_open(L);
-  encode_request(L, view, operation, count, pending);
-  outcome = ro_client_exchange(L, v->proxy, pending, deadline);
+  if (proxy->client.late.size > 0)
+    ro_read_late_answers(L, proxy);
+  pending->deadline = ro_view_deadline(v);
+  pending->flags = 0;
+  pending->future = NULL;
+  pending->answer = ro_scratch_open(L);
+  ro_encode_request(L, view, operation, base + 1, count, pending->answer, pending);
+  outcome = ro_client_exchange(L, proxy, pending->answer, pending);
   if (outcome != RO_ANSWERED) {
-    ro_scratch_close(pending->frame);
+    ro_scratch_close(pending->answer);
     lua_settop(L, base + count);
-    if (!default_applies(v, operation, outcome))
-      return raise_outcome(L, view, operation, count, pending);
+    if (!ro_default_applies(v, operation, outcome)) {
+      ro_push_evaluation_text(L, view, operation, count);
+      return ro_raise_outcome(L, view, pending);
+    }
     lua_settop(L, base);
-    return give_default(L, view);
+    return ro_give_default(L, view);
   }
-  results = read_answer(L, v->proxy, pending);
-  ro_scratch_close(pending->frame);
+  results = ro_read_answer(L, proxy, pending);
+  ro_scratch_close(pending->answer);
   lua_rotate(L, base + 1, results);
   lua_settop(L, base + results);
+  if (proxy->client.due != NULL)
+    ro_client_announce(L, proxy);
   return results;
 }
 
 int ro_evaluate(lua_State *L, int view, ro_Operation operation, int count) {
+  ro_Evaluator evaluate = evaluate_there;
   const ro_View *v;
   ro_Pending pending;
   view = lua_absindex(L, view);
   v = lua_touserdata(L, view);
-  if (ro_listens_here(v->proxy))
+  if ((v->options.flags & RO_IS_NOT_AWAITED) && !ro_iterates(operation))
+    evaluate = v->options.flags & RO_IS_ASYNC ? ro_call : ro_tell;
+  else if (ro_listens_here(v->proxy))
     return ro_execute_here(L, view, operation, count);
-  if (v->proxy->watch->traced)
-    return ro_trace_evaluation(L, view, operation, count, evaluate_there);
-  return evaluate_there(L, view, operation, count, &pending);
+  if (v->proxy->watch->traced && !ro_listens_here(v->proxy))
+    return ro_trace_evaluation(L, view, operation, count, evaluate);
+  return evaluate(L, view, operation, count, &pending);
 }
 
 /***

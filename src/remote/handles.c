@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "base/registry.h"
+#include "remote/results.h"
 
 /* The tables of all connections are kept in the registry under the hub. The last number given out is at 0. */
 #define LAST 0
@@ -208,6 +209,10 @@ static void release(lua_State *L, const ro_Holder *holder, int handles, const ro
     return;
   lua_pushnil(L);
   lua_rawseti(L, handles, (lua_Integer)r->handle);
+  if (r->handle < 0) {
+    ro_result_release(holder->hub, holder->request->client, -(uint64_t)r->handle);
+    return;
+  }
   times = times_of(L, handles, (lua_Integer)r->handle);
   if (r->times < (uint64_t)times)
     set_times(L, handles, (lua_Integer)r->handle, times - (lua_Integer)r->times);
@@ -217,8 +222,7 @@ static void release(lua_State *L, const ro_Holder *holder, int handles, const ro
 
 void ro_handles_release(lua_State *L, const ro_Holder *holder) {
   const ro_Request *r = holder->request;
-  if (!push_existing(L, holder->hub, r->client))
-    return;
+  ro_push_handles(L, holder->hub, holder->request); /* results under way have no table yet */
   for (size_t at = r->offset; at + sizeof(ro_Release) <= r->bytes.size; at += sizeof(ro_Release)) {
     ro_Release one;
     memcpy(&one, r->bytes.data + at, sizeof one);

@@ -34,7 +34,7 @@ typedef struct ro_Loop {
 static int loop_gc(lua_State *L) {
   ro_Loop *loop = lua_touserdata(L, 1);
   if (loop->handle != 0 && loop->proxy->door.page != NULL && loop->proxy->client.key == loop->connection)
-    ro_client_release(loop->proxy, loop->proxy->client.session, loop->handle, 1);
+    ro_client_release(loop->proxy, loop->proxy->client.session, loop->handle, 1, 1);
   loop->handle = 0;
   return 0;
 }

@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/registry.h"
+#include "failure/failure.h"
+#include "future/callback.h"
 #include "remote/handles.h"
 #include "remote/seats.h"
 #include "remote/serve.h"
@@ -178,8 +180,8 @@ void ro_listener_forget(ro_Listener *listener) {
 /* ---- its beginning ---- */
 
 /*
-** Pushes a listener that owns nothing but, as user values, room for coroutines and the proxy at
-** `proxy`. [-0, +1, m]
+** Pushes a listener that owns nothing but, as user values, room for coroutines, the proxy at `proxy` and, popped from
+** the top, the function for errors. [-1, +1, m]
 */
 static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions options) {
   static const luaL_Reg metamethods[] = {{"__gc", listener_gc}, {NULL, NULL}};
@@ -194,6 +196,8 @@ static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions optio
   lua_setmetatable(L, -2);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, RO_LISTENER_PROXY);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, RO_LISTENER_ON_ERROR);
   return listener;
 }
 
@@ -246,6 +250,35 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
   listener->phase = RO_LISTENER_OPEN;
   ro_door_announce(&proxy->door);
   lua_pop(L, 1);
+}
+
+/* ---- errors that no client is told ---- */
+
+/* report(listener, error) */
+static int report(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, lua_touserdata(L, 1));
+  lua_getiuservalue(L, -1, RO_LISTENER_ON_ERROR);
+  if (lua_isnil(L, -1)) {
+    lua_pushvalue(L, 2);
+    ro_warn(L, "a oneway request");
+    return 0;
+  }
+  lua_pushvalue(L, 2);
+  ro_failure_caught(L);
+  ro_failure_value(L, -1);
+  ro_failure_traceback(L, -2);
+  lua_remove(L, -3);
+  ro_call_back(L, 2, "the function on_error");
+  return 0;
+}
+
+void ro_listener_report(lua_State *L, const ro_Listener *listener) {
+  lua_pushcfunction(L, report);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, (void *)listener);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    ro_warn(L, "a oneway request");
 }
 
 /* ---- what others ask ---- */

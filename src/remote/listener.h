@@ -20,7 +20,8 @@ typedef struct ro_ListenOptions {
 
 /*
 ** Starts to listen for the proxy whose own userdata is at `index`; raises an error when somebody
-** listens already or the system refuses. [-0, +0, v]
+** listens already or the system refuses. The function on top, or nil, is popped: errors of requests that
+** have no answer go to it. [-1, +0, v]
 */
 void ro_listener_start(lua_State *L, int index, ro_ListenOptions options);
 
@@ -42,6 +43,12 @@ void ro_listener_abandon(lua_State *L, ro_Listener *listener);
 
 /* In the child of a fork. Safe between fork and exec. */
 void ro_listener_forget(ro_Listener *listener);
+
+/*
+** Passes the error on top, which lua_pcall has just caught with ro_failure_handler, to the function for errors of requests
+** without an answer; without one it becomes a warning. [-1, +0, -]
+*/
+void ro_listener_report(lua_State *L, const ro_Listener *listener);
 
 /* How many clients are connected. */
 int ro_listener_clients(ro_Listener *listener);

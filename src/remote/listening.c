@@ -83,15 +83,27 @@ static Handle *push_handle(lua_State *L, ro_Proxy *proxy) {
 @type Proxy
 */
 
+/* Reads the options at index 2 and pushes the function for errors, or nil. [-0, +1, v] */
 static ro_ListenOptions listen_options(lua_State *L) {
-  static const char *const names[] = {"bg", "preempt", NULL};
+  enum { BACKGROUND, PREEMPT, ON_ERROR };
+  static const char *const names[] = {"bg", "preempt", "on_error", NULL};
   ro_ListenOptions options = {1, 1};
-  if (lua_isnoneornil(L, 2))
+  lua_settop(L, 2);
+  lua_pushnil(L);
+  if (lua_isnil(L, 2))
     return options;
   luaL_checktype(L, 2, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     int option = ro_check_option(L, 2, names, RO_ALL_OPTIONS);
-    *(option == 0 ? &options.background : &options.preempt) = ro_check_flag(L, 2, names[option]);
+    if (option == BACKGROUND)
+      options.background = ro_check_flag(L, 2, names[option]);
+    else if (option == PREEMPT)
+      options.preempt = ro_check_flag(L, 2, names[option]);
+    else if (lua_isfunction(L, -1))
+      lua_copy(L, -1, 3);
+    else
+      luaL_argerror(L, 2,
+                    lua_pushfstring(L, "option 'on_error' must be a function, not %s", luaL_typename(L, -1)));
   }
   return options;
 }
@@ -103,6 +115,8 @@ Begins to answer for the object, in this process.
 @tparam[opt=true] boolean options.bg serve in the background, else only in `process_requests` and `poll`
 @tparam[opt=true] boolean options.preempt let requests in between two instructions of the program, else only
  while it waits inside the library
+@tparam[opt] function options.on_error gets the errors of evaluations with `oneway`, which no client is told: called
+ with the error and its traceback, where there is one. Without it they become warnings (see Lua's `warn`)
 @treturn Listening a handle for `<close>`, which stops the listener
 @raise when somebody listens already
 @usage local _ <close> = remote:listen_()
@@ -113,6 +127,7 @@ static int method_listen(lua_State *L) {
   Handle *handle = push_handle(L, proxy);
   int top = lua_gettop(L);
   ro_push_proxy(L, proxy);
+  lua_pushvalue(L, 3);
   ro_listener_start(L, top + 1, options);
   handle->generation = ro_listener_generation(proxy->listener);
   lua_settop(L, top);

@@ -123,14 +123,17 @@ Assigns in the listener.
 @function Proxy:__newindex
 @param key any value that can travel
 @param value nil deletes the key; a view stands for its value there
-@raise what the evaluation raises: a proxy's `default` does not cover assignments
+@raise what the evaluation raises: a proxy's `default` does not cover assignments. With `async` always, since there is
+ nowhere to put the future: see `Proxy:set_`
 @usage remote.speed = 3
 */
 static int view_newindex(lua_State *L) {
-  ro_check_view(L, 1);
+  const ro_View *view = ro_check_view(L, 1);
   if (classify(L, 2) != NAME_OF_OBJECT)
     return luaL_error(L, "cannot assign '%s', a name of the proxy's own: use p:set_(key, value)",
                       lua_tostring(L, 2));
+  if (view->options.flags & RO_IS_ASYNC)
+    return luaL_error(L, "an assignment gives no future: use p:set_(key, value)");
   lua_settop(L, 3);
   ro_evaluate(L, 1, RO_OP_SET, 2);
   return 0;

@@ -31,14 +31,21 @@ of an earlier `with_` stay unless they are named again.
 @tparam[opt] number options.timeout seconds that an evaluation may take
 @tparam[opt] boolean options.proxy the next call gives a view (true), or is evaluated (false)
 @tparam[opt] boolean options.ref results stay in the listener, as with `ref_`
+@tparam[opt] boolean options.async evaluations are sent and give a `Future` at once. Whatever fails shows at
+ `Future:get`, where the default takes its place. Loops are waited for all the same
+@tparam[opt] boolean options.oneway evaluations are sent and give nothing. They have no answer: errors there go to
+ the listener's `on_error`
 @treturn Proxy the view
 @usage remote:with_ { timeout = 2 }:move(10)
+@usage local future = remote:with_ { async = true }:move(10)
 */
 static int method_with(lua_State *L) {
   ro_check_view(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   ro_push_copy(L, 1);
-  ro_merge_options(L, 2, RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT | RO_OPTION_PROXY | RO_OPTION_REF);
+  ro_merge_options(L, 2,
+                   RO_OPTION_DEFAULT | RO_OPTION_TIMEOUT | RO_OPTION_PROXY | RO_OPTION_REF | RO_OPTION_ASYNC |
+                       RO_OPTION_ONEWAY);
   return 1;
 }
 
@@ -76,6 +83,7 @@ Assigns, whatever the key's name.
 @function Proxy:set_
 @param key any value but nil
 @param value nil deletes the key
+@return nothing, but with `async` the future
 @raise what the evaluation raises
 */
 static int method_set(lua_State *L) {
@@ -83,14 +91,14 @@ static int method_set(lua_State *L) {
   luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a key expected, got nil");
   luaL_checkany(L, 3);
   lua_settop(L, 3);
-  ro_evaluate(L, 1, RO_OP_SET, 2);
-  return 0;
+  return ro_evaluate(L, 1, RO_OP_SET, 2);
 }
 
 /***
 Deletes a key, whatever its name.
 @function Proxy:del_
 @param key any value but nil
+@return nothing, but with `async` the future
 @raise what the evaluation raises
 */
 static int method_del(lua_State *L) {
@@ -98,8 +106,7 @@ static int method_del(lua_State *L) {
   luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "a key expected, got nil");
   lua_settop(L, 2);
   lua_pushnil(L);
-  ro_evaluate(L, 1, RO_OP_SET, 2);
-  return 0;
+  return ro_evaluate(L, 1, RO_OP_SET, 2);
 }
 
 /* Replaces the view on top by the view of the field of that name. [-1, +1, m] */

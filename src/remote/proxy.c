@@ -118,7 +118,7 @@ static ro_Proxy *new_proxy(lua_State *L, int object) {
   proxy->lock = ro_lock_of(L);
   proxy->watch = watch;
   proxy->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
-  ro_client_init(&proxy->client);
+  ro_client_init(proxy);
   ro_push_proxy_metatable(L);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, object);

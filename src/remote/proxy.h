@@ -43,7 +43,10 @@ enum {
   RO_CALL_IS_VIEW = 4,      /* the next call is not evaluated */
   RO_CALL_IS_EVALUATED = 8, /* the next call is evaluated, whatever the proxy says */
   RO_PROXYS_DEFAULT = 16,   /* the default is the proxy's own: not for assignments */
-  RO_GIVES_REFERENCES = 32  /* results stay in the listener */
+  RO_GIVES_REFERENCES = 32, /* results stay in the listener */
+  RO_IS_ASYNC = 64,         /* evaluations give futures */
+  RO_IS_ONEWAY = 128,       /* evaluations have no answer */
+  RO_IS_NOT_AWAITED = RO_IS_ASYNC | RO_IS_ONEWAY
 };
 
 typedef struct ro_Options {
@@ -153,7 +156,9 @@ enum {
   RO_OPTION_PROXY = 4,
   RO_OPTION_EAGER_PROXY = 8,
   RO_OPTION_FULFILL_FINAL = 16,
-  RO_OPTION_REF = 32
+  RO_OPTION_REF = 32,
+  RO_OPTION_ASYNC = 64,
+  RO_OPTION_ONEWAY = 128
 };
 
 /*

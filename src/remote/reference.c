@@ -28,7 +28,7 @@ static void let_go(lua_State *L, int index) {
   claim->released = 1;
   if (claim->handle != 0 && claim->session == client->session && claim->proxy->door.page != NULL) {
     client->references--;
-    ro_client_release(claim->proxy, claim->session, claim->handle, claim->received);
+    ro_client_release(claim->proxy, claim->session, claim->handle, claim->received, 1);
   }
   lua_pushnil(L);
   lua_setiuservalue(L, index, OBJECT);

@@ -26,7 +26,8 @@ typedef struct ro_Seat ro_Seat;
 enum {
   RO_LISTENER_COROUTINES = 1, /* a list of those that requests run on */
   RO_LISTENER_PROXY,
-  RO_LISTENER_USERVALUES = RO_LISTENER_PROXY
+  RO_LISTENER_ON_ERROR, /* the function for errors of requests without an answer, or nil */
+  RO_LISTENER_USERVALUES = RO_LISTENER_ON_ERROR
 };
 
 struct ro_Listener {

@@ -1,8 +1,11 @@
 #include "remote/serve.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/limits.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
@@ -10,6 +13,7 @@
 #include "remote/cursor.h"
 #include "remote/execute.h"
 #include "remote/handles.h"
+#include "remote/listener.h"
 #include "remote/trace.h"
 
 #define KEPT_MEMORY (size_t)(256 * 1024)
@@ -18,9 +22,9 @@
 
 /*
 ** Arguments of what runs protected: the service, and the proxy's userdata, which gives way to the object. Behind it
-** the object of the reference that a request begins with.
+** the object of the reference that a request begins with, and the results of others that it names.
 */
-enum { SERVICE = 1, OBJECT, REFERRED };
+enum { SERVICE = 1, OBJECT, REFERRED, RESULTS };
 
 /* How the answer is to be encoded. */
 typedef struct Manner {
@@ -87,7 +91,7 @@ static void answer_rules(lua_State *L, int object, ro_EncodeRules *rules, ro_Wri
 /* Encodes the `count` values on top as results. [-0, +0, e] */
 static void encode_results(lua_State *L, ro_Service *s, const Manner *manner, int count) {
   int first = lua_gettop(L) - count + 1;
-  ro_Writer writer = {s->proxy, &s->holder, manner->refers, 0};
+  ro_Writer writer = {.proxy = s->proxy, .holder = &s->holder, .refers = manner->refers};
   ro_EncodeRules rules;
   ro_Encoder *e;
   luaL_checkstack(L, 12, "too many results");
@@ -106,22 +110,82 @@ static void encode_results(lua_State *L, ro_Service *s, const Manner *manner, in
   ro_handles_commit(L, &s->holder);
 }
 
+static uint64_t number_at(const ro_Request *r, size_t at) {
+  uint64_t number;
+  memcpy(&number, r->bytes.data + at, sizeof number);
+  return number;
+}
+
+/* Pushes the result of an earlier request; if that has failed, this one fails with the same. [-0, +1, e] */
+static void push_result(lua_State *L, ro_Service *s, uint64_t id) {
+  const char *failure;
+  size_t size;
+  if (ro_result_push(L, s->hub, s->request, id))
+    return;
+  failure = lua_tolstring(L, -1, &size);
+  ro_buffer_add(s->answer, failure, size);
+  s->inherits = !s->answer->failed;
+  luaL_error(L, "the request that an argument is the result of has failed");
+}
+
+/*
+** Pushes the table of the results that the request names, by ids, or nil; returns how many bytes its session
+** has. [-0, +1, e]
+*/
+static size_t take_results(lua_State *L, ro_Service *s) {
+  const ro_Request *r = s->request;
+  size_t size = r->bytes.size - r->offset, first;
+  uint64_t count;
+  if (!(r->head.flags & RO_REQUEST_NAMES)) {
+    lua_pushnil(L);
+    return size;
+  }
+  count = size >= sizeof count ? number_at(r, r->bytes.size - sizeof count) : 0;
+  if (count == 0 || count > size / sizeof count - 1)
+    ro_raise(L, RO_PROTOCOL, "a request that names %I results in %I bytes", (LUAI_UACINT)count,
+             (LUAI_UACINT)size);
+  first = r->bytes.size - ((size_t)count + 1) * sizeof count;
+  lua_newtable(L);
+  for (size_t i = 0; i < count; i++) {
+    uint64_t id = number_at(r, first + i * sizeof id);
+    push_result(L, s, id);
+    lua_rawseti(L, -2, (lua_Integer)id);
+  }
+  return first - r->offset;
+}
+
+/* Keeps the first of the `count` results from `first` on, or nil. [-0, +1, m] */
+static void keep_result(lua_State *L, ro_Service *s, int first, int count) {
+  if (count > 0)
+    lua_pushvalue(L, first);
+  else
+    lua_pushnil(L);
+  ro_result_keep(L, &s->under_way, s->hub, s->request, -1, 0);
+}
+
 /* Runs the operations of a request and encodes what comes of it. [-0, +n, e] */
 static void serve_request(lua_State *L, ro_Service *s) {
   ro_Request *r = s->request;
-  ro_Reader reader = {s->proxy, &s->holder, 0};
+  ro_Reader reader = {.proxy = s->proxy, .holder = &s->holder, .results = RESULTS};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   Manner manner = {RO_OP_ROOT, 0, 0};
   ro_Decoder *d;
-  int results;
+  size_t size;
+  int results, first;
   lua_getiuservalue(L, OBJECT, RO_VIEW_PARENT);
   lua_replace(L, OBJECT);
   lua_pushnil(L);
-  d = ro_decoder_open(L, r->bytes.data + r->offset, r->bytes.size - r->offset, &rules);
+  size = take_results(L, s);
+  d = ro_decoder_open(L, r->bytes.data + r->offset, size, &rules);
   results = run_operations(L, d, &reader, &manner, s->trace);
+  first = lua_gettop(L) - results + 1;
   ro_decoder_close(d);
   ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
+  if (r->head.flags & RO_REQUEST_ONEWAY)
+    return;
   encode_results(L, s, &manner, results);
+  if (r->head.flags & RO_REQUEST_KEEP)
+    keep_result(L, s, first, results);
 }
 
 /* What is no call. */
@@ -152,7 +216,7 @@ static int serve_protected(lua_State *L) {
 /* Encodes the failure that is argument 2. */
 static int encode_failure(lua_State *L) {
   ro_Service *s = lua_touserdata(L, 1);
-  ro_Writer writer = {s->proxy, NULL, 0, 0}; /* errors bring no references: their texts do */
+  ro_Writer writer = {.proxy = s->proxy}; /* errors bring no references: their texts do */
   ro_EncodeRules rules;
   ro_push_object(L, s->proxy);
   answer_rules(L, -1, &rules, &writer, "error");
@@ -166,44 +230,80 @@ static void finish_answer(ro_Service *s, ro_FrameKind kind) {
   ro_frame_finish(s->answer, 0, &head);
 }
 
+/* Keeps the failure that has been encoded as the result of the request. */
+static int keep_failure(lua_State *L) {
+  ro_Service *s = lua_touserdata(L, 1);
+  lua_pushlstring(L, s->answer->data + RO_FRAME_HEAD, s->answer->size - RO_FRAME_HEAD);
+  ro_result_keep(L, &s->under_way, s->hub, s->request, -1, 1);
+  return 0;
+}
+
+/* The error is on top. [-1, +0, -] */
 static void answer_failure(lua_State *L, ro_Service *s) {
-  s->proxy->counters.errors++;
   ro_handles_undo(L, &s->holder);
-  s->answer->size = RO_FRAME_HEAD;
-  s->answer->failed = 0;
-  lua_pushcfunction(L, encode_failure);
-  lua_pushlightuserdata(L, s);
-  lua_pushvalue(L, -3);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-    s->answer->size = RO_FRAME_HEAD; /* no memory: an empty failure says so */
+  if (!s->inherits) {
+    s->answer->size = RO_FRAME_HEAD;
     s->answer->failed = 0;
-    lua_pop(L, 1);
+    lua_pushcfunction(L, encode_failure);
+    lua_pushlightuserdata(L, s);
+    lua_pushvalue(L, -3);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      s->answer->size = RO_FRAME_HEAD; /* no memory: an empty failure says so */
+      s->answer->failed = 0;
+      lua_pop(L, 1);
+    }
   }
   lua_pop(L, 1);
   finish_answer(s, RO_FRAME_FAILURE);
+  if (!(s->request->head.flags & RO_REQUEST_KEEP))
+    return;
+  lua_pushcfunction(L, keep_failure);
+  lua_pushlightuserdata(L, s);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+    lua_pop(L, 1); /* no memory: later requests that name it are told that it was not run */
+}
+
+/*
+** Runs the service, whose proxy is on top, protected; returns whether it succeeded, else its error is on top.
+** [-0, +n, -]
+*/
+static int run_service(lua_State *L, ro_Service *s) {
+  int handler = lua_gettop(L) + 1;
+  lua_pushcfunction(L, ro_failure_handler);
+  lua_pushcfunction(L, serve_protected);
+  lua_pushlightuserdata(L, s);
+  lua_pushvalue(L, handler - 1);
+  return lua_pcall(L, 2, 0, handler) == LUA_OK;
 }
 
 /*
 ** Runs the request and answers it, with the proxy on top. Leaves values on the stack, the error value that it has
-** raised on top.
+** raised on top. [-0, +n, -]
 */
-static int serve(lua_State *L, ro_Service *s) {
-  int proxy = lua_gettop(L), succeeded;
-  lua_pushcfunction(L, ro_failure_handler);
-  lua_pushcfunction(L, serve_protected);
-  lua_pushlightuserdata(L, s);
-  lua_pushvalue(L, proxy);
-  succeeded = lua_pcall(L, 2, 0, proxy + 1) == LUA_OK;
-  if (succeeded) {
+static int serve_call(lua_State *L, ro_Service *s) {
+  int flags = s->request->head.flags, succeeded;
+  if (flags & RO_REQUEST_KEEP)
+    ro_result_begin(&s->under_way, s->proxy->lock, s->hub, s->request);
+  succeeded = run_service(L, s);
+  if (!succeeded) {
+    s->proxy->counters.errors++;
+    lua_pushvalue(L, -1);
+  }
+  if (flags & RO_REQUEST_ONEWAY) {
+    if (!succeeded)
+      ro_listener_report(L, s->proxy->listener);
+    ro_buffer_clear(s->answer, KEPT_MEMORY);
+  } else if (succeeded) {
     finish_answer(s, RO_FRAME_REPLY);
   } else {
-    lua_pushvalue(L, -1);
     answer_failure(L, s);
   }
+  if (flags & RO_REQUEST_KEEP)
+    ro_result_end(&s->under_way, s->hub);
   return succeeded;
 }
 
-/* The same of a request proper, which is counted and, while somebody looks, timed and told of. */
+/* The same, which is counted and, while somebody looks, timed and told of. */
 static int serve_watched(lua_State *L, ro_Service *s) {
   ro_Counters *counters = &s->proxy->counters;
   int64_t since = 0;
@@ -214,7 +314,7 @@ static int serve_watched(lua_State *L, ro_Service *s) {
     s->trace = ro_trace_begin(&trace, s->proxy, RO_FRAME_HEAD + (size_t)s->request->head.size);
     since = ro_now();
   }
-  succeeded = serve(L, s);
+  succeeded = serve_call(L, s);
   if (since != 0)
     ro_latency_add(&counters->executions, ro_now() - since);
   if (s->trace != NULL)
@@ -224,6 +324,7 @@ static int serve_watched(lua_State *L, ro_Service *s) {
 
 int ro_serve(lua_State *L, ro_Service *s) {
   int base = lua_gettop(L), succeeded;
+  s->inherits = 0;
   s->holder = (ro_Holder){.hub = s->hub, .request = s->request, .objects = &s->proxy->counters.references};
   s->trace = NULL;
   ro_frame_begin(s->answer);
@@ -234,7 +335,7 @@ int ro_serve(lua_State *L, ro_Service *s) {
   if (ro_request_is_call(s->request)) {
     succeeded = serve_watched(L, s);
   } else {
-    succeeded = serve(L, s);
+    succeeded = run_service(L, s);
     ro_buffer_clear(s->answer, 0);
   }
   lua_settop(L, base);
@@ -243,7 +344,10 @@ int ro_serve(lua_State *L, ro_Service *s) {
 
 void ro_refuse(const ro_Request *request, ro_Buffer *answer) {
   ro_FrameHead head = {.kind = RO_FRAME_REFUSED, .id = request->head.id};
-  size_t start = ro_frame_begin(answer);
+  size_t start;
+  if (request->head.flags & RO_REQUEST_ONEWAY)
+    return;
+  start = ro_frame_begin(answer);
   ro_frame_finish(answer, start, &head);
 }
 

@@ -6,6 +6,7 @@
 
 #include "remote/handles.h"
 #include "remote/proxy.h"
+#include "remote/results.h"
 #include "sys/hub.h"
 
 typedef struct ro_Service {
@@ -15,8 +16,10 @@ typedef struct ro_Service {
   ro_Buffer *answer;                            /* receives the frame that goes back */
   void (*prepare)(lua_State *L, void *context); /* called first, protected; may be NULL. [-0, +0, e] */
   void *context;
-  ro_Holder holder;       /* set by ro_serve: the client */
-  struct ro_Trace *trace; /* set by ro_serve: what is told of the request, or NULL */
+  ro_Holder holder;       /* the rest is ro_serve's own: the client */
+  struct ro_Trace *trace; /* what is told of the request, or NULL */
+  ro_UnderWay under_way;  /* the request, if its result is to be kept */
+  int inherits;           /* the answer is the failure of a request that this one names */
 } ro_Service;
 
 /*
@@ -25,7 +28,7 @@ typedef struct ro_Service {
 */
 int ro_serve(lua_State *L, ro_Service *service);
 
-/* Leaves the frame that refuses the request in `answer`. */
+/* Leaves the frame that refuses the request in `answer`, if it is one that gets an answer. */
 void ro_refuse(const ro_Request *request, ro_Buffer *answer);
 
 /* Keeps what runs a request out of tracebacks. [-0, +0, m] */

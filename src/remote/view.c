@@ -242,8 +242,12 @@ void ro_pack_operands(lua_State *L, ro_Operation operation, int count) {
 /* ---- options ---- */
 
 /* In the order of the bits RO_OPTION_*. */
-static const char *const option_names[] = {"default",       "timeout", "proxy", "eager_proxy",
-                                           "fulfill_final", "ref",     NULL};
+static const char *const option_names[] = {"default", "timeout", "proxy",  "eager_proxy", "fulfill_final",
+                                           "ref",     "async",   "oneway", NULL};
+
+static void set_flag(ro_View *view, int flag, int on) {
+  view->options.flags = on ? view->options.flags | flag : view->options.flags & ~flag;
+}
 
 /* Applies the option whose value is on top to the view at `view`. [-0, +0, v] */
 static void apply_option(lua_State *L, int argument, int view, int option) {
@@ -267,8 +271,13 @@ static void apply_option(lua_State *L, int argument, int view, int option) {
     v->proxy->eager_proxy = ro_check_flag(L, argument, name);
     break;
   case RO_OPTION_REF:
-    v->options.flags &= ~RO_GIVES_REFERENCES;
-    v->options.flags |= ro_check_flag(L, argument, name) ? RO_GIVES_REFERENCES : 0;
+    set_flag(v, RO_GIVES_REFERENCES, ro_check_flag(L, argument, name));
+    break;
+  case RO_OPTION_ASYNC:
+    set_flag(v, RO_IS_ASYNC, ro_check_flag(L, argument, name));
+    break;
+  case RO_OPTION_ONEWAY:
+    set_flag(v, RO_IS_ONEWAY, ro_check_flag(L, argument, name));
     break;
   default:
     v->proxy->fulfill_final = ro_check_flag(L, argument, name);
@@ -280,4 +289,6 @@ void ro_merge_options(lua_State *L, int index, unsigned allowed) {
   index = lua_absindex(L, index);
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
     apply_option(L, index, view, ro_check_option(L, index, option_names, allowed));
+  if ((((ro_View *)lua_touserdata(L, view))->options.flags & RO_IS_NOT_AWAITED) == RO_IS_NOT_AWAITED)
+    luaL_argerror(L, index, "the options 'async' and 'oneway' exclude each other");
 }

@@ -42,18 +42,22 @@ void ro_frame_finish(ro_Buffer *b, size_t start, ro_FrameHead *head) {
   memcpy(at, magic, sizeof magic);
   memset(at + 4, 0, 4);
   at[4] = (char)head->kind;
+  at[5] = (char)head->flags;
   put_u64(at + 8, head->id);
   put_u64(at + 16, (uint64_t)head->deadline);
   put_u64(at + 24, head->size);
 }
 
 int ro_frame_parse(const char *bytes, ro_FrameHead *head) {
-  int kind = (unsigned char)bytes[4];
-  if (memcmp(bytes, magic, sizeof magic) != 0 || memcmp(bytes + 5, "\0\0", 3) != 0)
+  int kind = (unsigned char)bytes[4], flags = (unsigned char)bytes[5];
+  if (memcmp(bytes, magic, sizeof magic) != 0 || memcmp(bytes + 6, "\0", 2) != 0)
     return -1;
   if (kind < RO_FRAME_REQUEST || kind > RO_FRAME_RELEASE)
     return -1;
+  if ((flags & ~RO_REQUEST_FLAGS) != 0 || (flags != 0 && kind != RO_FRAME_REQUEST))
+    return -1;
   head->kind = (ro_FrameKind)kind;
+  head->flags = flags;
   head->id = get_u64(bytes + 8);
   head->deadline = (int64_t)get_u64(bytes + 16);
   head->size = get_u64(bytes + 24);

@@ -21,8 +21,19 @@ typedef enum ro_FrameKind {
   RO_FRAME_RELEASE      /* to the listener: handles that the client has let go, no reply */
 } ro_FrameKind;
 
+/* What holds for a request, besides its operations. Part of the wire format. */
+enum {
+  RO_REQUEST_KEEP =
+      1, /* its result is kept in the listener until it is let go, since later ones may name it */
+  RO_REQUEST_NAMES =
+      2, /* behind the session stand the ids of requests whose results it names, and their number */
+  RO_REQUEST_ONEWAY = 4, /* no answer at all */
+  RO_REQUEST_FLAGS = RO_REQUEST_KEEP | RO_REQUEST_NAMES | RO_REQUEST_ONEWAY
+};
+
 typedef struct ro_FrameHead {
   ro_FrameKind kind;
+  int flags;   /* of a request */
   uint64_t id; /* of the request; its answer carries the same */
   int64_t
       deadline;  /* of the request, on the monotonic clock in nanoseconds (base/clock.h); of a reply: how many

@@ -279,6 +279,10 @@ static void receive(ro_Hub *hub, ro_Connection *c) {
   }
 }
 
+/*
+** A client that has a frame in line is not read from: what it sends stays in the pipe, which bounds it, and its end is not
+** seen before all that it has sent was taken.
+*/
 static void attend(ro_Hub *hub, const ro_Ready *ready) {
   ro_Connection *c = ready->owner;
   if (ready->owner == hub) {
@@ -288,7 +292,7 @@ static void attend(ro_Hub *hub, const ro_Ready *ready) {
     accept_connections(hub);
   } else if (!c->has_ended && ready->writable) {
     flush(hub, c);
-  } else if (!c->has_ended && ready->readable) {
+  } else if (!c->has_ended && ready->readable && !c->is_ready) {
     receive(hub, c);
   }
 }

@@ -32,10 +32,11 @@ typedef struct ro_Hub {
   ro_Connection *latest;                   /* whose request was taken last, or NULL */
   uint64_t last_number;
   int clients;
-  ro_Patience patience; /* of the thread that waits for frames */
-  int is_woken;         /* ro_hub_wake was called since the last look */
-  int since_look;       /* requests taken since the descriptors were looked at */
-  int in_a_row;         /* requests of the latest */
+  ro_Patience patience;          /* of the thread that waits for frames */
+  int is_woken;                  /* ro_hub_wake was called since the last look */
+  int since_look;                /* requests taken since the descriptors were looked at */
+  int in_a_row;                  /* requests of the latest */
+  struct ro_UnderWay *under_way; /* for who serves the requests, see remote/results.h; not guarded */
 } ro_Hub;
 
 /* What ro_hub_next reports of a connection. */
