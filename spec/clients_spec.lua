@@ -1,5 +1,7 @@
 -- Who may be a client, and many of them at once.
+local dirent = require "posix.dirent"
 local fixture = require "spec.support.fixture"
+local pipe = require "spec.support.pipe"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local signal = require "posix.signal"
@@ -303,6 +305,75 @@ describe("several clients", function()
       assert.equal(round, proxy:add())
     end
     server:kill()
+  end)
+
+  -- The threads of this process but the caller's own: are all asleep, and how often have they gone to sleep.
+  local function other_threads()
+    local own = unistd.readlink and unistd.readlink "/proc/thread-self" or ""
+    local asleep, times = true, 0
+    for task in dirent.files "/proc/self/task" do
+      local file = task:match "^%d+$" and not own:find("task/" .. task, 1, true)
+        and io.open("/proc/self/task/" .. task .. "/status")
+      if file then
+        local text = file:read "a"
+        file:close()
+        asleep = asleep and text:match "State:%s+(%a)" == "S"
+        times = times + tonumber(text:match "\nvoluntary_ctxt_switches:%s+(%d+)")
+      end
+    end
+    return asleep, times
+  end
+
+  local function spin_until_asleep(more_than)
+    local times
+    wait.spin_until(function()
+      local asleep
+      asleep, times = other_threads()
+      return asleep and times > more_than
+    end, "the other threads to sleep")
+    return times
+  end
+
+  it("go on in the order in which they ended to wait, and before those that come new", function()
+    local pipes = {}
+    for i = 1, 5 do
+      pipes[i] = { pipe() }
+    end
+    object.waiting = 0
+    function object.wait(self, i)
+      self.waiting = self.waiting + 1
+      remoteobj.poll { [pipes[i][1]] = { events = { IN = true } } }
+      self:record(i)
+    end
+    -- A request that doesn't wait itself: it wakes the others, each once the one before wants to go on.
+    function object.wake(self)
+      local times = spin_until_asleep(0)
+      unistd.write(pipes[5][2], "x")
+      for i = 1, 4 do
+        unistd.write(pipes[i][2], "x")
+        times = spin_until_asleep(times)
+      end
+      self:record "woken"
+    end
+    fixture.serve()
+    local clients = {}
+    for i = 1, 4 do
+      clients[i] = processes.fork(function() proxy:wait(i) end)
+      wait.until_true(function() return proxy.waiting.__ == i end, "the request to wait")
+    end
+    clients[5] = processes.fork(function()
+      unistd.read(pipes[5][1], 1)
+      proxy:record "new"
+    end)
+    clients[6] = processes.fork(function() proxy:wake() end)
+    for _, client in ipairs(clients) do
+      client:result()
+    end
+    assert.same({ "woken", 1, 2, 3, 4, "new" }, proxy.log.__)
+    for _, ends in ipairs(pipes) do
+      unistd.close(ends[1])
+      unistd.close(ends[2])
+    end
   end)
 
   it("are not held up by one that is stopped in the middle of a frame", function()

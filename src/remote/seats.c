@@ -22,9 +22,12 @@ struct ro_Seat {
   ro_Request request;
   ro_Buffer answer; /* the frame that goes back */
   int leads;
-  int serves;   /* runs a request */
-  int ended;    /* has no thread, or one that is about to end */
-  int joinable; /* a thread was started and is still to be joined */
+  int serves;          /* runs a request */
+  int ended;           /* has no thread, or one that is about to end */
+  int joinable;        /* a thread was started and is still to be joined */
+  ro_Seat *behind;     /* the next of those that wait for the turn */
+  pthread_cond_t turn; /* with the roles: it has been granted */
+  int granted;
 };
 
 static void *seat_main(void *argument);
@@ -55,6 +58,7 @@ static ro_Seat *vacant_seat(ro_Listener *listener) {
   seat = calloc(1, sizeof *seat);
   if (seat == NULL)
     return NULL;
+  pthread_cond_init(&seat->turn, NULL);
   seat->listener = listener;
   seat->L = listener->spare;
   seat->ended = 1;
@@ -136,17 +140,38 @@ static void give_lead(ro_Seat *seat) {
   pthread_cond_signal(&seat->listener->lead_is_free);
 }
 
-/* Roles locked. */
-static void take_turn(ro_Listener *listener) {
-  while (listener->turn_taken)
-    pthread_cond_wait(&listener->turn_is_free, &listener->mutex);
-  listener->turn_taken = 1;
+/*
+** Roles locked. First come, first served: one that waits again and again inside the library must not get ahead each time
+** of others that were woken.
+*/
+static void take_turn(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  if (!listener->turn_taken) {
+    listener->turn_taken = 1;
+    return;
+  }
+  seat->behind = NULL;
+  if (listener->turn_last != NULL)
+    listener->turn_last->behind = seat;
+  else
+    listener->turn_first = seat;
+  listener->turn_last = seat;
+  for (seat->granted = 0; !seat->granted;)
+    pthread_cond_wait(&seat->turn, &listener->mutex);
 }
 
-/* Roles locked. */
+/* Gives it to the first who waits, or to nobody. Roles locked. */
 static void give_turn(ro_Listener *listener) {
-  listener->turn_taken = 0;
-  pthread_cond_signal(&listener->turn_is_free);
+  ro_Seat *next = listener->turn_first;
+  if (next == NULL) {
+    listener->turn_taken = 0;
+    return;
+  }
+  listener->turn_first = next->behind;
+  if (next->behind == NULL)
+    listener->turn_last = NULL;
+  next->granted = 1;
+  pthread_cond_signal(&next->turn);
 }
 
 /* A request is about to wait inside the library, or has waited. */
@@ -157,7 +182,7 @@ static void observe_wait(void *context, int waiting) {
     return;
   lock_roles(listener);
   if (!waiting) {
-    take_turn(listener);
+    take_turn(seat);
   } else {
     give_turn(listener);
     if (seat->leads) {
@@ -229,7 +254,7 @@ static void answer(ro_Seat *seat) {
 static void serve(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
   lock_roles(listener);
-  take_turn(listener);
+  take_turn(seat);
   listener->active++;
   unlock_roles(listener);
   answer(seat);
@@ -299,7 +324,6 @@ int ro_seats_open(ro_Listener *listener) {
   int error;
   pthread_mutex_init(&listener->mutex, NULL);
   pthread_cond_init(&listener->lead_is_free, NULL);
-  pthread_cond_init(&listener->turn_is_free, NULL);
   error = ro_event_open(&listener->done);
   if (error != 0)
     return error;
@@ -332,12 +356,12 @@ void ro_seats_close(ro_Listener *listener) {
     join_seat(seat);
     ro_buffer_free(&seat->request.bytes);
     ro_buffer_free(&seat->answer);
+    pthread_cond_destroy(&seat->turn);
     free(seat);
   }
   ro_event_close(&listener->done);
   pthread_mutex_destroy(&listener->mutex);
   pthread_cond_destroy(&listener->lead_is_free);
-  pthread_cond_destroy(&listener->turn_is_free);
 }
 
 void ro_seats_forget(ro_Listener *listener) {

@@ -45,13 +45,14 @@ struct ro_Listener {
 
   /* in the background; guarded by `mutex` */
   pthread_mutex_t mutex;
-  pthread_cond_t lead_is_free, turn_is_free;
+  pthread_cond_t lead_is_free;
   ro_Seat *seats;
-  lua_State *spare; /* a coroutine for the next seat */
-  int leading;      /* a seat has the lead */
-  int turn_taken;   /* a request runs */
-  int active;       /* requests begun and not yet answered */
-  int idle;         /* seats that wait for the lead */
+  lua_State *spare;                /* a coroutine for the next seat */
+  int leading;                     /* a seat has the lead */
+  int turn_taken;                  /* a request runs */
+  ro_Seat *turn_first, *turn_last; /* that wait for their turn */
+  int active;                      /* requests begun and not yet answered */
+  int idle;                        /* seats that wait for the lead */
   int threads;
   int stopping;  /* no more clients: ends when all is answered */
   int over;      /* has ended: the threads go home */
