@@ -841,6 +841,21 @@ describe("listening", function()
       assert.is_false(proxy:wait_until_listening(p, { fail = false }))
     end)
 
+    it("no longer than a process lives that another has started", function()
+      local p = remoteobj.process(function() remoteobj.sleep(wait.LIMIT) end):start()
+      local sibling = processes.fork(function(link)
+        link:send "waits"
+        local ok, err = pcall(proxy.wait_until_listening, proxy, p)
+        local again = proxy:wait_until_listening(p, { fail = false })
+        return ok, err.kind, err.message, err.exitcode, again
+      end)
+      assert.equal("waits", sibling:receive())
+      p:kill()
+      assert.same({ false, "ProcessDied", ("process '%s' ended before anybody listened"):format(p.name), nil, false },
+        { sibling:result() })
+      p:join()
+    end)
+
     it("in a process that begins", function()
       local p = remoteobj.process(function()
         local _ <close> = proxy:listen_()

@@ -304,6 +304,20 @@ static int sentinel_of(lua_State *L, int index) {
   return fd;
 }
 
+/*
+** Has the process at `index`, whose descriptor has told its end, ended: another process's child has; our own is ended
+** once its exit code is known, which may take a moment.
+*/
+static int has_ended(lua_State *L, int index) {
+  int ended;
+  lua_getfield(L, index, "is_alive");
+  lua_pushvalue(L, index);
+  lua_call(L, 1, 1);
+  ended = !lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return ended;
+}
+
 static int wait_failed(lua_State *L, const Wait *wait, ro_ErrorKind kind) {
   const char *name = "";
   if (!wait->fails) {
@@ -314,9 +328,11 @@ static int wait_failed(lua_State *L, const Wait *wait, ro_ErrorKind kind) {
     return ro_raise(L, kind, "nobody listened within %f seconds", wait->timeout);
   if (lua_getfield(L, wait->process, "name") == LUA_TSTRING)
     name = lua_tostring(L, -1);
-  lua_getfield(L, wait->process, "exitcode");
-  ro_push_error(L, kind, "process '%s' ended before anybody listened (exit code %s)", name,
-                luaL_tolstring(L, -1, NULL));
+  if (lua_getfield(L, wait->process, "exitcode") == LUA_TNIL) /* only the process that has started it is told */
+    ro_push_error(L, kind, "process '%s' ended before anybody listened", name);
+  else
+    ro_push_error(L, kind, "process '%s' ended before anybody listened (exit code %s)", name,
+                  luaL_tolstring(L, -1, NULL));
   lua_getfield(L, wait->process, "exitcode");
   lua_setfield(L, -2, "exitcode");
   return lua_error(L);
@@ -345,7 +361,7 @@ static int method_wait_until_listening(lua_State *L) {
       lua_pushboolean(L, 1);
       return 1;
     }
-    if (wait.process != 0 && sentinel < 0)
+    if (wait.process != 0 && (sentinel < 0 || (ended && has_ended(L, wait.process))))
       return wait_failed(L, &wait, RO_PROCESS_DIED);
     now = ro_now();
     if (now >= wait.deadline)
