@@ -120,6 +120,31 @@ describe("listening", function()
       end)
     end
 
+    for what, source in pairs { sleeps = "remoteobj.sleep(600)", computes = "while true do end" } do
+      it(("ends with the program when a request exits, which %s"):format(what), function()
+        local result = script.run([[
+          local remoteobj = require "remoteobj"
+          local unistd = require "posix.unistd"
+          local object = setmetatable({}, { __gc = function() print "the state was closed" end })
+          local remote = remoteobj.Proxy(object)
+          function object.leave(_, close)
+            os.exit(7, close)
+          end
+          for _, close in ipairs { false, true } do
+            if unistd.fork() == 0 then
+              remote:listen_()
+              ]] .. source .. [[
+            end
+            remote:wait_until_listening()
+            local ok, err = pcall(remote.leave, remote, close)
+            print(ok, err.kind, select(3, require "posix.sys.wait".wait(-1)))
+          end
+          unistd._exit(0)
+        ]])
+        assert.equal("false\tDisconnected\t7\nfalse\tDisconnected\t7\n", result.stdout, result.stderr)
+      end)
+    end
+
     it("ends with the Lua state also while a request runs, and tells the client", function()
       local server = processes.fork(function(link)
         function object.stay()

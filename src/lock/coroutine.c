@@ -205,6 +205,17 @@ static int db_hook(lua_State *L) {
   return results;
 }
 
+/*
+** os.exit. A thread of the library ends the program without closing the state, which the program is in: that can't be
+** closed under it, and would wait for the thread itself.
+*/
+static int os_exit(lua_State *L) {
+  ro_Lock *lock = lock_upvalue(L, LOCK);
+  if (ro_wait_self(lock) != &lock->program)
+    lua_settop(L, 1);
+  return original_upvalue(L)(L);
+}
+
 /* Is the function on top one in C without upvalues, so that it can be called as such. */
 static int is_plain(lua_State *L) {
   if (lua_tocfunction(L, -1) == NULL)
@@ -257,5 +268,8 @@ void ro_open_coroutine(lua_State *L, ro_Lock *lock) {
     replace(L, lock, "gethook", db_hook);
     replace(L, lock, "sethook", db_hook);
   }
+  lua_pop(L, 1);
+  if (lua_getfield(L, -1, LUA_OSLIBNAME) == LUA_TTABLE)
+    replace(L, lock, "exit", os_exit);
   lua_pop(L, 2);
 }

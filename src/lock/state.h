@@ -164,8 +164,8 @@ void ro_turn_yield(ro_Lock *lock);
 /* ---- coroutine.c ---- */
 
 /*
-** Puts the tracking coroutine functions into the table `coroutine`, and into `debug` those that
-** don't show our hook. [-0, +0, m]
+** Puts the tracking coroutine functions into the table `coroutine`, into `debug` those that don't show our hook, and an
+** `exit` that any thread may call into `os`. [-0, +0, m]
 */
 void ro_open_coroutine(lua_State *L, ro_Lock *lock);
 
