@@ -866,6 +866,23 @@ describe("a fork of the program's own", function()
     p:kill()
     p:join()
   end)
+
+  it("tells nothing in place of the process that has made it, however its function ends there", function()
+    for _, ending in ipairs { function() return "forked" end, function() error("forked", 0) end } do
+      local p = started(function()
+        local pid = unistd.fork()
+        if pid == 0 then
+          unistd.dup2(assert(require("posix.fcntl").open("/dev/null", 1)), 2) -- its error is written there
+          return ending()
+        end
+        local _, how, code = require("posix.sys.wait").wait(pid)
+        return how, code
+      end)
+      p:join()
+      assert.are.same({ "exited", pcall(ending) and 0 or 1 }, { p:results() })
+      assert.are.equal(0, #p.exc)
+    end
+  end)
 end)
 
 describe("the life of processes", function()

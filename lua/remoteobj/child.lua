@@ -53,8 +53,17 @@ local function append(self, method, kind, id, ...)
   return journal[method](journal, kind, native.now(), id or 0, nil, ...)
 end
 
+--- Is this the process that was started, and not a fork that its function has made by other means?
+local function is_itself(self)
+  return self._inside == native.getpid()
+end
+
 --- Tells the parent why it ends. Returns the exit code.
 local function fail(self, failure, since)
+  if not is_itself(self) then -- whose error is not the process's, as in any program that forks
+    io.stderr:write(("%s\n%s\n"):format(native.value_of(failure), native.traceback_of(failure) or ""))
+    return 1
+  end
   local exc = self:_book()
   local ok, id = pcall(exc._take, exc, failure, self.group, since)
   if not ok then
@@ -68,7 +77,9 @@ end
 
 --- Tells the parent what the function has returned. Returns the exit code.
 local function succeed(self, since, ...)
-  if not self._sends then
+  if not is_itself(self) then
+    return 0
+  elseif not self._sends then
     append(self, "append_values", channel.RETURNED)
     return 0
   end
