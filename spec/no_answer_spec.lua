@@ -59,6 +59,19 @@ describe("without an answer", function()
     assert.equal(0, proxy:stats_().requests)
   end)
 
+  it("large arguments are shown by their beginning, which costs no more than that", function()
+    local large = ("x"):rep(16 << 20)
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    local kind, err = kind_of(proxy.echo, proxy, large)
+    local after = collectgarbage "count"
+    collectgarbage "restart"
+    assert.equal("NotListening", kind)
+    assert.matches('echo%("xxx*%.%.%."%)$', err.message)
+    assert.is_true(after - before < 1024, after - before)
+  end)
+
   it("default takes its place in an evaluation, a view or a proxy", function()
     assert.equal("d", proxy.count:get_ { default = "d" })
     assert.equal("d", remoteobj.get(proxy.count, { default = "d" }))
