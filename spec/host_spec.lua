@@ -4,6 +4,7 @@ local counts = require "spec.support.process_counts"
 local hosts = require "spec.support.hosts"
 local installation = require "spec.support.installation"
 local markdown = require "spec.support.markdown"
+local scale = require "spec.support.scale"
 local script = require "spec.support.script"
 local wait = require "spec.support.wait"
 local signal = require "posix.signal"
@@ -257,6 +258,46 @@ describe("the library for C hosts", function()
       assert.is_truthy(output:find "read a line\n")
     end)
 
+    it("starts processes by the hundred while it listens and its threads use malloc and stdio", function()
+      local settings = { timeout = scale(2, 40) * wait.LIMIT, env = { FORKS = tostring(scale(200, 10000)) } }
+      local output = run([[
+        local remoteobj = require "remoteobj"
+        local object = { n = 0 }
+        function object:add() self.n = self.n + 1 return self.n end
+        function object:start() -- on a thread of the listener's
+          local process = remoteobj.process(function() return ("x"):rep(10000) end):start()
+          process:join()
+          return #process.result
+        end
+        local remote = remoteobj.Proxy(object)
+        local _ <close> = remote:listen_()
+        local client = remoteobj.process(function()
+          while not remote.over.__ do
+            remote:add()
+            assert(remote:start() == 10000)
+          end
+        end):start()
+        for i = 1, tonumber(os.getenv "FORKS") // 2 do
+          local process = remoteobj.process(function()
+            io.write(("forked %d\n"):format(i))
+            return remote:add()
+          end):start()
+          assert(host.wait(host.child(i % 100)) == i % 100)
+          process:join()
+          assert(process.result > 0)
+        end
+        object.over = true
+        client:join()
+        print("added", object.n)
+      ]], { "-w", "-r" }, settings)
+      local forks = 0
+      for number in output:gmatch "forked (%d+)\n" do
+        forks = math.max(forks, tonumber(number))
+      end
+      assert.equal(scale(100, 5000), forks)
+      assert.is_true(tonumber(output:match "added%s+(%d+)") >= forks)
+    end)
+
     it("may hand a state that listens to another thread, whatever signals that blocks", function()
       run [[
         local remoteobj = require "remoteobj"
@@ -435,7 +476,7 @@ describe("the library for C hosts", function()
 
     it("opens the library again after it ran out of memory, wherever that was", function()
       run([[
-        local step, n, done = ]] .. (os.getenv "REMOTEOBJ_FULL" and 1 or 13) .. [[, 0, false
+        local step, n, done = ]] .. (scale(13, 1)) .. [[, 0, false
         while not done do
           for name in pairs(package.loaded) do
             if name:match "^remoteobj" then package.loaded[name] = nil end

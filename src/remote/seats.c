@@ -197,12 +197,14 @@ static void observe_wait(void *context, int waiting) {
 
 /* ---- serving ---- */
 
-/* A request may have forked by other means than ours; its child must not serve. */
-static void end_stray_child(const ro_Listener *listener) {
+/* A request may have forked by other means than ours; its child must not serve, and nobody else hears of its error. */
+static void end_stray_child(const ro_Listener *listener, int succeeded) {
   if (ro_pid() == listener->home)
     return;
+  if (!succeeded)
+    fprintf(stderr, "remoteobj: a request failed in process %d, which it had forked\n", (int)getpid());
   fflush(NULL);
-  _exit(0);
+  _exit(succeeded ? 0 : 1);
 }
 
 /*
@@ -229,7 +231,7 @@ static void run_request(ro_Seat *seat) {
   seat->serves = 1;
   answered = ro_serve(seat->L, &service);
   seat->serves = 0;
-  end_stray_child(listener);
+  end_stray_child(listener, answered);
   if (listener->closing && !answered) { /* an error that only says so is no answer */
     listener->broke_off = 1;
     ro_buffer_clear(&seat->answer, 0);
