@@ -89,6 +89,14 @@ function Link:receive(timeout)
   return unpack_all(text)
 end
 
+--- The two ends of a link for processes that are started in other ways: each process that is forked from now on
+-- has both. Nobody is told by it that the other end is gone.
+function processes.pair()
+  local from_one, to_other = private_pipe()
+  local from_other, to_one = private_pipe()
+  return new_link(from_other, to_other), new_link(from_one, to_one)
+end
+
 local function run_child(link, func, ...)
   signal.signal(signal.SIGALRM, signal.SIG_DFL)
   unistd.alarm(4 * wait.LIMIT)
@@ -195,26 +203,14 @@ function Link:stop(...)
   end
 end
 
---- Waits until the process sleeps in the kernel: for what it has sent and now waits for.
-function processes.wait_asleep(pid)
-  local times = 0
-  wait.until_true(function()
-    local file = assert(io.open("/proc/" .. pid .. "/stat"))
-    local state = file:read "a":match "^.*%) (%a)"
-    file:close()
-    times = state == "S" and times + 1 or 0
-    return times >= 3
-  end, "the process to sleep")
-end
-
--- Are all threads of the process stopped.
-local function is_stopped(pid)
+-- Are all threads of the process in this state of the kernel's ("S", "T").
+local function all_are(pid, wanted)
   for task in dirent.files("/proc/" .. pid .. "/task") do
     local file = task:match "^%d+$" and io.open(("/proc/%d/task/%s/stat"):format(pid, task))
     if file then
-      local state = file:read "a":match "^.*%) (%a)"
+      local line = file:read "a" or "" -- nothing when it has just ended
       file:close()
-      if state ~= "T" then
+      if line:match "^.*%) (%a)" ~= wanted then
         return false
       end
     end
@@ -222,10 +218,19 @@ local function is_stopped(pid)
   return true
 end
 
+--- Waits until all of the process sleeps in the kernel: for what it has sent and now waits for.
+function processes.wait_asleep(pid)
+  local times = 0
+  wait.until_true(function()
+    times = all_are(pid, "S") and times + 1 or 0
+    return times >= 3
+  end, "the process to sleep")
+end
+
 --- Stops a process; when it returns, none of its threads runs any more.
 function processes.suspend(pid)
   signal.kill(pid, signal.SIGSTOP)
-  wait.until_true(function() return is_stopped(pid) end, "the process to stop")
+  wait.until_true(function() return all_are(pid, "T") end, "the process to stop")
 end
 
 local function kill_all()
