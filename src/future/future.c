@@ -22,15 +22,27 @@ What is still to come: futures, and waiting for them.
 /* What is kept of a future. Of one that its source has settled nothing is, until somebody asks. */
 enum { NOTHING, RESULTS, ERROR };
 
+/* The metatable in the registry, where it is found sooner than by its name. */
+static const char metatable_key = 0;
+
 /* Keeps futures that have functions to call, by their addresses. */
 static const char anchor_key = 0;
 
 ro_Future *ro_test_future(lua_State *L, int index) {
-  return luaL_testudata(L, index, METATABLE);
+  int is_future;
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+  is_future = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return is_future ? lua_touserdata(L, index) : NULL;
 }
 
 static ro_Future *check_future(lua_State *L, int index) {
-  return luaL_checkudata(L, index, METATABLE);
+  ro_Future *f = ro_test_future(L, index);
+  if (f == NULL)
+    luaL_typeerror(L, index, METATABLE);
+  return f;
 }
 
 int ro_future_is_done(const ro_Future *f) {
@@ -362,21 +374,22 @@ static void push_metatable(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", future_gc}, {"__tostring", future_tostring}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
       {"get", future_get}, {"done", future_done}, {"on_done", future_on_done}, {NULL, NULL}};
-  if (luaL_getmetatable(L, METATABLE) == LUA_TTABLE)
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key) == LUA_TTABLE)
     return;
   lua_pop(L, 1);
+  ro_push_metatable(L, METATABLE, metamethods);
   lua_createtable(L, 0, 3);
   luaL_setfuncs(L, methods, 0);
-  ro_push_metatable(L, METATABLE, metamethods);
-  lua_insert(L, -2);
   lua_setfield(L, -2, "__index");
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
 }
 
-ro_Future *ro_push_future(lua_State *L, const ro_FutureKind *kind, size_t size, int own) {
+ro_Future *ro_push_future(lua_State *L, ro_Lock *lock, const ro_FutureKind *kind, size_t size, int own) {
   ro_Future *f = lua_newuserdatauv(L, size, RO_FUTURE_OWN - 1 + own);
   memset(f, 0, size);
   f->kind = kind;
-  f->lock = ro_lock_of(L);
+  f->lock = lock;
   f->home = ro_pid();
   push_metatable(L);
   lua_setmetatable(L, -2);
@@ -389,7 +402,7 @@ static const ro_FutureKind by_hand = {NULL, NULL, NULL, NULL, NULL};
 
 /* new() -> a future that is settled by hand */
 static int l_new(lua_State *L) {
-  ro_push_future(L, &by_hand, sizeof(ro_Future), 0);
+  ro_push_future(L, ro_lock_of(L), &by_hand, sizeof(ro_Future), 0);
   return 1;
 }
 

@@ -52,10 +52,10 @@ struct ro_Future {
 enum { RO_FUTURE_RESULT = 1, RO_FUTURE_FUNCTIONS, RO_FUTURE_OWN };
 
 /*
-** Pushes a future of `size` bytes, zero behind the ro_Future, with `own` user values for its kind. It has a
+** Pushes a future of `size` bytes in the state of `lock`, zero behind the ro_Future, with `own` user values for its kind. It has a
 ** finalizer. [-0, +1, m]
 */
-ro_Future *ro_push_future(lua_State *L, const ro_FutureKind *kind, size_t size, int own);
+ro_Future *ro_push_future(lua_State *L, ro_Lock *lock, const ro_FutureKind *kind, size_t size, int own);
 
 /* The future at `index`, or NULL when the value is none. [-0, +0, -] */
 ro_Future *ro_test_future(lua_State *L, int index);

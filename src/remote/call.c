@@ -102,7 +102,7 @@ static const ro_FutureKind call_kind = {call_settled, call_open, call_kept, call
 /* Pushes the future of an evaluation with the operands from `first` on; it is settled, and nothing is under way. */
 static Call *push_call(lua_State *L, int view, ro_Operation operation, int first) {
   const ro_View *v = lua_touserdata(L, view);
-  Call *call = (Call *)ro_push_future(L, &call_kind, sizeof *call, CALL_USERVALUES);
+  Call *call = (Call *)ro_push_future(L, v->proxy->lock, &call_kind, sizeof *call, CALL_USERVALUES);
   call->proxy = v->proxy;
   call->operation = operation;
   call->pending.answer = &call->answer;
@@ -119,7 +119,7 @@ static Call *push_call(lua_State *L, int view, ro_Operation operation, int first
 
 /* ---- calls ---- */
 
-/* An evaluation for a protected call, whose arguments are its view and operands. */
+/* An evaluation for a protected call, whose other arguments are its view and operands. */
 typedef struct Evaluation {
   ro_Operation operation;
   ro_Buffer *frame; /* NULL: to be run here */
@@ -127,12 +127,13 @@ typedef struct Evaluation {
 } Evaluation;
 
 static int evaluate_protected(lua_State *L) {
-  const Evaluation *evaluation = lua_touserdata(L, lua_upvalueindex(1));
-  int count = lua_gettop(L) - 1;
+  enum { EVALUATION = 1, VIEW, FIRST };
+  const Evaluation *evaluation = lua_touserdata(L, EVALUATION);
+  int count = lua_gettop(L) - VIEW;
   if (evaluation->frame == NULL)
-    return ro_execute_here(L, 1, evaluation->operation, count);
+    return ro_execute_here(L, VIEW, evaluation->operation, count);
   luaL_checkstack(L, 8, NULL);
-  ro_encode_request(L, 1, evaluation->operation, 2, count, evaluation->frame, evaluation->pending);
+  ro_encode_request(L, VIEW, evaluation->operation, FIRST, count, evaluation->frame, evaluation->pending);
   return 0;
 }
 
@@ -144,12 +145,12 @@ static int try_evaluation(lua_State *L, int view, const Evaluation *evaluation, 
                           int handler) {
   int base = lua_gettop(L);
   luaL_checkstack(L, count + 4, "too many arguments");
+  lua_pushcfunction(L, evaluate_protected);
   lua_pushlightuserdata(L, (void *)evaluation);
-  lua_pushcclosure(L, evaluate_protected, 1);
   lua_pushvalue(L, view);
   for (int i = 0; i < count; i++)
     lua_pushvalue(L, first + i);
-  if (lua_pcall(L, count + 1, LUA_MULTRET, handler) != LUA_OK)
+  if (lua_pcall(L, count + 2, LUA_MULTRET, handler) != LUA_OK)
     return -1;
   return lua_gettop(L) - base;
 }
