@@ -225,6 +225,37 @@ describe("an evaluation with async", function()
     assert.equal(10, proxy:passto(function() return proxy:stats_().served end) - 1)
   end)
 
+  it("brings references, which are let go with futures that nobody asks", function()
+    listening()
+    local making = async:with_ { ref = true }
+    local future = making:make()
+    local reference = future:get()
+    assert.equal("made", reference[1].__)
+    assert.is_true(proxy:is_made(future))
+    assert.is_true(async:is_made(reference):get())
+    for _ = 1, 100 do
+      making:passto(function() return {} end) -- dropped, answered or not
+    end
+    wait.until_true(function()
+      collectgarbage()
+      return proxy:passto(function() return proxy:stats_().references end) == 1
+    end)
+  end)
+
+  it("is told of by a trace when it is sent", function()
+    listening()
+    local lines = {}
+    remoteobj.trace(function(operation) lines[#lines + 1] = operation end)
+    local future = async:echo(5)
+    proxy:with_ { oneway = true }:echo(6)
+    future:get()
+    remoteobj.trace(nil)
+    assert.same({ "?:echo(5)", "?:echo(6)" }, { lines[1].text, lines[2].text })
+    assert.is_true(lines[1].request_bytes > 0)
+    assert.equal(0, lines[1].answer_bytes)
+    assert.is_nil(lines[3])
+  end)
+
   it("is not for assignments, nor together with oneway; loops are waited for", function()
     listening()
     assert.error_matches(function() async.x = 1 end, "an assignment gives no future: use p:set_")
