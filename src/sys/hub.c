@@ -446,10 +446,14 @@ typedef struct Look {
 
 /* Has the client that was served last sent its next request, as one does that works in a loop. */
 static int look_at_latest(ro_Hub *hub) {
+  ro_Connection *c;
   int found;
   pthread_mutex_lock(&hub->mutex);
-  if (hub->latest != NULL && !is_held_back(hub->latest))
-    receive(hub, hub->latest);
+  c = hub->latest;
+  if (c != NULL && !is_held_back(c)) {
+    receive(hub, c);
+    release(hub, c);
+  }
   found = has_line(hub);
   pthread_mutex_unlock(&hub->mutex);
   return found;
