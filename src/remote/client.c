@@ -124,6 +124,7 @@ void ro_client_close(ro_Proxy *proxy) {
   ro_Client *client = &proxy->client;
   if (client->generation != 0)
     lose(proxy, RO_CUT_OFF);
+  ro_link_close(&client->link); /* in a fork it has no connection, but memory */
   ro_buffer_free(&client->released);
   ro_buffer_free(&client->late);
   while (client->interest.users > 0)

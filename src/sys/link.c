@@ -19,7 +19,6 @@ void ro_link_init(ro_Link *link) {
 
 int ro_link_open(ro_Link *link, int far[3]) {
   int there[2], back[2], error;
-  ro_link_init(link);
   if ((error = ro_pipe_open(there)) != 0)
     return error;
   if ((error = ro_pipe_open(back)) != 0) {

@@ -32,8 +32,8 @@ typedef enum ro_LinkStatus {
 void ro_link_init(ro_Link *link);
 
 /*
-** Makes the two pipes; `far` receives the peer's in, out and guard, which the caller owns.
-** Returns 0 or an errno; nothing is left open then.
+** Makes the two pipes of a closed link, which goes on with what memory it has; `far` receives the peer's
+** in, out and guard, which the caller owns. Returns 0 or an errno; nothing is left open then.
 */
 int ro_link_open(ro_Link *link, int far[3]);
 
