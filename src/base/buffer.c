@@ -36,7 +36,7 @@ char *ro_buffer_reserve(ro_Buffer *b, size_t extra) {
   char *data;
   if (b->failed)
     return NULL;
-  if (extra <= b->capacity - b->size)
+  if (b->data != NULL && extra <= b->capacity - b->size)
     return b->data + b->size;
   wanted = grown(b, extra);
   data = wanted == 0 ? NULL : realloc(b->data, wanted);
@@ -51,8 +51,8 @@ char *ro_buffer_reserve(ro_Buffer *b, size_t extra) {
 }
 
 void ro_buffer_add(ro_Buffer *b, const void *bytes, size_t size) {
-  char *to = ro_buffer_reserve(b, size);
-  if (to == NULL || size == 0)
+  char *to = size == 0 ? NULL : ro_buffer_reserve(b, size);
+  if (to == NULL)
     return;
   memcpy(to, bytes, size);
   b->size += size;

@@ -34,6 +34,11 @@ char *ro_buffer_reserve(ro_Buffer *b, size_t extra);
 /* Appends `size` bytes. */
 void ro_buffer_add(ro_Buffer *b, const void *bytes, size_t size);
 
+/* The content from `offset` on; never NULL, not even where there is none. */
+static inline const char *ro_buffer_from(const ro_Buffer *b, size_t offset) {
+  return offset < b->size ? b->data + offset : "";
+}
+
 /* Removes the first `size` bytes. */
 void ro_buffer_drop(ro_Buffer *b, size_t size);
 

@@ -106,7 +106,7 @@ void ro_encode_request(lua_State *L, int view, ro_Operation operation, int first
 int ro_read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) {
   ro_Reader reader = {.proxy = proxy, .session = answer->session};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
-  const char *data = answer->answer->data + answer->offset;
+  const char *data = ro_buffer_from(answer->answer, answer->offset);
   size_t size = answer->answer->size - answer->offset;
   ro_Decoder *d;
   int count = 0;

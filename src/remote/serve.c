@@ -176,7 +176,7 @@ static void serve_request(lua_State *L, ro_Service *s) {
   lua_replace(L, OBJECT);
   lua_pushnil(L);
   size = take_results(L, s);
-  d = ro_decoder_open(L, r->bytes.data + r->offset, size, &rules);
+  d = ro_decoder_open(L, ro_buffer_from(&r->bytes, r->offset), size, &rules);
   results = run_operations(L, d, &reader, &manner, s->trace);
   first = lua_gettop(L) - results + 1;
   ro_decoder_close(d);
