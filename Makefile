@@ -31,7 +31,7 @@ ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden $(FEATURES
 ALL_LDFLAGS = -shared -pthread -Wl,-z,nodelete -Wl,-z,relro,-z,now $(LDFLAGS)
 
 SOURCES = $(wildcard src/*.c src/*/*.c)
-C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] cmd/*.[ch] cmd/*/*.[ch] bench/reference/*.c examples/*/*.[ch] spec/support/*.c)
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch] cmd/*.[ch] cmd/*/*.[ch] bench/reference/*.c examples/*/*.[ch] spec/support/*.c spec/fuzz/*.[ch])
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 LUA_SOURCES = $(wildcard lua/remoteobj/*.lua)
 
@@ -110,7 +110,7 @@ $(STATIC_LIBRARY): $(BUILD)/obj/remoteobj.o $(BUILD)/obj/public.o
 	$(Q)$(AR) rc $@ $^
 
 $(BUILD)/obj/remoteobj.o: $(LIBRARY_OBJECTS)
-	$(Q)$(CC) $(CFLAGS) -r -nostdlib -o $@ $^
+	$(Q)$(CC) $(filter-out -fsanitize=%,$(CFLAGS)) -r -nostdlib -o $@ $^
 	$(Q)$(OBJCOPY) --localize-hidden $@
 
 $(EMBEDDED).c: $(LUA_SOURCES) scripts/embed.sh $(BUILD)/obj/flags
@@ -170,9 +170,69 @@ test:
 	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@$(MAKE) --no-print-directory check
 
-# The specs with what is there.
+# The specs with what is there: in one process, or with JOBS=2 or more that many files at a time.
+JOBS = 1
 check: all
+ifeq ($(JOBS),1)
 	$(BUSTED) $(BUSTED_ARGS) $(SPEC)
+else
+	@BUSTED="$(BUSTED)" BUSTED_ARGS="$(BUSTED_ARGS)" sh scripts/run-specs.sh $(JOBS) $(SPEC)
+endif
+
+# The specs on instrumented builds, in folders of their own (docs/testing.md). They are run by the command of the same
+# build: an interpreter with the library inside needs nothing preloaded. Older runtimes than those of clang 18 may hang in the
+# children of programs with threads.
+SANITIZING_CC = $(firstword $(foreach name,clang-19 clang-18 clang,$(if $(shell command -v $(name)),$(name))))
+SANITIZERS_asan = address,undefined -fno-sanitize-recover=undefined
+SANITIZERS_tsan = thread
+UNINSTRUMENTED = bench rock install reference
+INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
+check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
+check-tsan: SPEC = $(filter-out spec/lock_spec.lua spec/patch_spec.lua,$(INSTRUMENTED_SPECS))
+check-asan check-tsan: check-%: sanitizing
+	@. scripts/sanitizers.sh && $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
+	  CC=$(SANITIZING_CC) CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS_$*)" \
+	  COMMANDS=build/$*/bin/remoteobj LUA=build/$*/bin/remoteobj
+
+.PHONY: sanitizing check-asan check-tsan check-valgrind
+sanitizing:
+	@sh scripts/setup.sh sanitize
+
+check-valgrind: SPEC = $(filter-out spec/host_spec.lua,$(INSTRUMENTED_SPECS))
+check-valgrind: sanitizing
+	@. scripts/sanitizers.sh && $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/valgrind JOBS=$(JOBS) SPEC="$(SPEC)" \
+	  CFLAGS="-O1 -g -fno-omit-frame-pointer" LUA=scripts/valgrind-lua.sh
+
+# An interpreter for specs, in which memory and system calls fail when the script says so.
+WRAPPED = $(shell sed -n 's/^  X.[^,]*, \([a-z0-9_]*\),.*/\1/p' spec/support/failing.c)
+.PHONY: spec-programs
+spec-programs: $(BUILD)/spec/scarce
+$(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/failing.h $(STATIC_LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl
+
+# Bytes from elsewhere (docs/testing.md): programs that replay files, which the specs build, and the same with a fuzzer. What
+# the fuzzer finds new it puts beside the build; spec/corpus holds the few that the specs replay.
+FUZZED = unpack frames requests
+FUZZ_MAIN = spec/fuzz/replay.c
+SECONDS = 60
+$(BUILD)/fuzz/%: spec/fuzz/%.c spec/fuzz/state.c spec/fuzz/state.h $(FUZZ_MAIN) $(LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -Wl,--wrap=luaL_loadbufferx -o $@ $(filter %.c %.o,$^) $(LUA_LIBRARY) $(LDFLAGS) -lm -ldl
+
+.PHONY: fuzz fuzz-replay
+fuzz-replay: $(FUZZED:%=$(BUILD)/fuzz/%)
+
+fuzz: sanitizing
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/fuzz CC=$(SANITIZING_CC) FUZZ_MAIN= LDFLAGS=-fsanitize=fuzzer \
+	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(SANITIZERS_asan)" fuzz-replay
+	@for target in $(FUZZED); do \
+	  mkdir -p build/fuzz/corpus/$$target && \
+	  build/fuzz/fuzz/$$target -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target spec/corpus/$$target || exit 1; \
+	done
 
 # A whole run leaves its results in bench/; one of some rows, or a quick one, only below $(BUILD).
 BENCH_BUILD = $(BUILD)/bench
@@ -294,7 +354,10 @@ help:
 	@echo "make demo                install what is missing, build, run the examples"
 	@echo "make test                install what is missing, build, run the specs"
 	@echo "make check               build, run the specs with what is there"
-	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted)"
+	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted;"
+	@echo "                         JOBS=2: so many files at a time)"
+	@echo "make check-asan          run them on a build with ASan and UBSan; check-tsan with TSan; check-valgrind"
+	@echo "make fuzz                let a fuzzer look for bytes that do harm (SECONDS=60 for each target)"
 	@echo "make bench               measure it against its peers, in less than five minutes"
 	@echo "                         (ROWS=call,codec: these rows only; QUICK=1: only see that all of it runs)"
 	@echo "make doc                 the reference of all functions, $(BUILD)/doc/index.html"

@@ -6,6 +6,7 @@
 #        setup.sh bench  also what the benchmark compares it with
 #        setup.sh test   also what the specs use
 #        setup.sh lint   also what checks the sources
+#        setup.sh sanitize  to build and run the library on instrumented builds, and what fuzzing uses
 #        setup.sh doc    only what makes the reference
 #
 # For each thing the first that works: it is there already; the distribution's package; Debian 13's package
@@ -26,8 +27,8 @@ die() {
 }
 
 case $level in
-run | bench | test | lint | doc) ;;
-*) die "what is '$level'? One of run, bench, test, lint, doc" ;;
+run | bench | test | lint | sanitize | doc) ;;
+*) die "what is '$level'? One of run, bench, test, lint, sanitize, doc" ;;
 esac
 
 as_root() {
@@ -67,6 +68,14 @@ has_headers() {
   [ -f "$(sh scripts/find-lua-headers.sh)/lua.h" ]
 }
 
+# Can the compiler $1 make programs with the sanitizers and the fuzzer?
+has_runtimes() {
+  for runtime in address thread fuzzer; do
+    echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | "$1" -fsanitize="$runtime" -shared -xc -o /dev/null - >/dev/null 2>&1 ||
+      return 1
+  done
+}
+
 # Is the thing called $1 there?
 has() {
   case $1 in
@@ -79,7 +88,8 @@ has() {
   penlight) has_module pl.class ;;
   multilib) echo 'int main(void) { return 0; }' | cc -m32 -xc -o /dev/null - >/dev/null 2>&1 ;;
   lua-source) [ -f build/lua-source/src/lua.h ] ;;
-  luacheck | ldoc | luarocks | musl-gcc | pkg-config | g++ | clang | clang-tidy | clang-format) has_command "$1" ;;
+  sanitizers) has_runtimes clang-19 || has_runtimes clang ;;
+  luacheck | valgrind | ldoc | luarocks | musl-gcc | pkg-config | g++ | clang | clang-tidy | clang-format) has_command "$1" ;;
   *) die "no such thing: $1" ;;
   esac
 }
@@ -94,6 +104,7 @@ package_of() {
   multilib) echo gcc-multilib ;;
   musl-gcc) echo musl-tools ;;
   ldoc) echo lua-ldoc ;;
+  sanitizers) if is_packaged clang-19; then echo clang-19 libclang-rt-19-dev; else echo clang libclang-rt-dev; fi ;;
   busted | cqueues | luv | socket | cjson | cmsgpack | dkjson | penlight) echo "lua-$1" ;;
   *) echo "$1" ;;
   esac
@@ -120,6 +131,7 @@ why() {
   ldoc) echo "makes the reference" ;;
   pkg-config | g++) echo "the specs build C and C++ hosts with it" ;;
   multilib | musl-gcc | lua-source) echo "make portability uses it" ;;
+  sanitizers | valgrind) echo "the specs run on builds that are checked by it" ;;
   luacheck | clang | clang-tidy | clang-format) echo "checks the sources" ;;
   *) echo "some specs and rows of the benchmark use it" ;;
   esac
@@ -247,6 +259,10 @@ test)
 lint)
   needed="$needed luaposix dkjson busted luarocks luacheck clang-format pkg-config g++"
   optional="ldoc cqueues luv socket penlight cjson cmsgpack clang clang-tidy multilib musl-gcc lua-source"
+  ;;
+sanitize)
+  needed="$needed luaposix dkjson busted sanitizers"
+  optional="valgrind pkg-config g++ cqueues luv socket penlight cjson cmsgpack"
   ;;
 doc)
   needed=ldoc

@@ -167,7 +167,10 @@ describe("listening", function()
       assert.same({ "exited", 7 }, { server:join() })
     end)
 
-    it("costs nothing while it is idle", function()
+    -- The runtimes of sanitizers have threads that wake up.
+    local measured = os.getenv "REMOTEOBJ_SANITIZED" and pending or it
+
+    measured("costs nothing while it is idle", function()
       local _ <close> = proxy:listen_()
       local function used()
         local file = assert(io.open "/proc/self/stat")

@@ -26,8 +26,14 @@ local wait = require "posix.sys.wait"
 local script = {}
 
 local DEFAULT_TIMEOUT = 60
-local INTERPRETER = os.getenv "LUA" or "lua5.4"
 local SUPERVISOR = debug.getinfo(1, "S").source:match "^@(.*)script%.lua$" .. "supervise.lua"
+
+-- A file as it is called from everywhere; a program that is looked for in PATH as it is.
+local function absolute(file)
+  return file:match "^[^/].*/" and unistd.getcwd() .. "/" .. file or file
+end
+
+local INTERPRETER = absolute(os.getenv "LUA" or "lua5.4")
 
 local Child = {}
 Child.__index = Child
@@ -55,11 +61,8 @@ local function become(command, descriptors, options)
   for name, value in pairs(options.env or {}) do
     stdlib.setenv(name, value or nil)
   end
-  local supervisor = SUPERVISOR
+  local supervisor = absolute(SUPERVISOR)
   if options.cwd then
-    if not supervisor:match "^/" then
-      supervisor = assert(unistd.getcwd()) .. "/" .. supervisor
-    end
     assert(unistd.chdir(options.cwd))
   end
   unistd.execp(INTERPRETER, { "-E", supervisor, "3", table.unpack(command) })
