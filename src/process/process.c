@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -100,21 +101,35 @@ static void at_exit(int code, void *context) {
 #endif
 
 /*
+** Ends the process for want of memory or of space to tell its parent of its end: by a signal, as an exit code could be one
+** that the function has asked for.
+*/
+static void give_up(const char *why) {
+  static const struct rlimit no_core = {0, 0};
+  sigset_t abort_only;
+  fprintf(stderr, "remoteobj: %s\n", why);
+  fflush(NULL);
+  setrlimit(RLIMIT_CORE, &no_core);
+  sigemptyset(&abort_only);
+  sigaddset(&abort_only, SIGABRT);
+  signal(SIGABRT, SIG_DFL);
+  pthread_sigmask(SIG_UNBLOCK, &abort_only, NULL);
+  raise(SIGABRT);
+}
+
+/*
 ** Calls what is on top with its `count` arguments. What else is on the stack stays untouched: this never
 ** returns.
 */
 static void run_child(lua_State *L, int count, int daemon, const ro_Birth *birth) {
-  int code = 1;
 #if RO_HAS_ON_EXIT
   on_exit(at_exit, NULL);
 #endif
   if (daemon && ro_daemon_begin(birth) != 0)
     fprintf(stderr, "remoteobj: cannot bind process %d to its parent's life\n", (int)getpid());
-  if (lua_pcall(L, count, 1, 0) == LUA_OK)
-    code = (int)lua_tointeger(L, -1);
-  else
-    fprintf(stderr, "remoteobj: %s\n", luaL_tolstring(L, -1, NULL));
-  finish_process(code);
+  if (lua_pcall(L, count, 1, 0) != LUA_OK)
+    give_up(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "a process cannot tell of its end");
+  finish_process((int)lua_tointeger(L, -1));
 }
 
 /* ---- starting ---- */
