@@ -27,10 +27,11 @@ static _Thread_local ro_Thread *mine;
 
 /* ---- fork ---- */
 
-static void forget_own(const ro_Lock *lock) {
+/* Forgets that the calling native thread is `thread`, or any of the lock's if that is NULL. */
+static void forget_own(const ro_Lock *lock, const ro_Thread *thread) {
   ro_Thread **link = &mine;
   while (*link != NULL)
-    if ((*link)->lock == lock)
+    if ((*link)->lock == lock && (thread == NULL || *link == thread))
       *link = (*link)->mine;
     else
       link = &(*link)->mine;
@@ -60,7 +61,7 @@ static void in_child(ro_ForkNode *node) {
     t->orphan = 1;
     ro_wait_forget(t);
   }
-  forget_own(lock);
+  forget_own(lock, NULL);
   lock->holder = lock->first = lock->last = NULL;
   atomic_store(&lock->waiting, 0);
   atomic_store(&lock->interrupt, 0);
@@ -263,7 +264,7 @@ ro_Thread *ro_thread_self(ro_Lock *lock) {
   return t != NULL ? t : &lock->program;
 }
 
-ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *context) {
+ro_Thread *ro_thread_new(ro_Lock *lock, ro_WaitObserver observer, void *context) {
   ro_Thread *t = calloc(1, sizeof *t);
   if (t == NULL)
     return NULL;
@@ -274,8 +275,6 @@ ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *contex
   }
   t->observer = observer;
   t->context = context;
-  t->mine = mine;
-  mine = t;
   pthread_mutex_lock(&lock->mutex);
   t->next = lock->threads;
   if (t->next != NULL)
@@ -285,10 +284,22 @@ ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *contex
   return t;
 }
 
+void ro_thread_adopt(ro_Thread *t) {
+  t->mine = mine;
+  mine = t;
+}
+
+ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *context) {
+  ro_Thread *t = ro_thread_new(lock, observer, context);
+  if (t != NULL)
+    ro_thread_adopt(t);
+  return t;
+}
+
 void ro_thread_end(ro_Thread *t) {
   ro_Lock *lock = t->lock;
   if (!t->orphan)
-    forget_own(lock);
+    forget_own(lock, t);
   pthread_mutex_lock(&lock->mutex);
   unlink_thread(t);
   pthread_mutex_unlock(&lock->mutex);

@@ -49,12 +49,17 @@ int ro_lock_activate(lua_State *L);
 int ro_thread_start(pthread_t *native, void *(*entry)(void *), void *argument);
 
 /*
-** Registers the calling native thread and lets it receive the lock's signal; NULL when
-** memory is short. No lock held, no Lua touched.
+** Registers a native thread that is still to be started; NULL when memory is short. No Lua touched.
 */
+ro_Thread *ro_thread_new(ro_Lock *lock, ro_WaitObserver observer, void *context);
+
+/* Says that the calling native thread is `thread`. */
+void ro_thread_adopt(ro_Thread *thread);
+
+/* Both, for the calling native thread. No lock held. */
 ro_Thread *ro_thread_begin(ro_Lock *lock, ro_WaitObserver observer, void *context);
 
-/* The opposite, by the same native thread, without the lock held. */
+/* The opposite, by the same native thread or if that was not started, without the lock held. */
 void ro_thread_end(ro_Thread *thread);
 
 /*

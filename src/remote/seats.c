@@ -31,6 +31,7 @@ struct ro_Seat {
 };
 
 static void *seat_main(void *argument);
+static void observe_wait(void *context, int waiting);
 
 static void lock_roles(ro_Listener *listener) {
   pthread_mutex_lock(&listener->mutex);
@@ -75,9 +76,14 @@ static int start_seat(ro_Listener *listener) {
   if (seat == NULL)
     return ENOMEM;
   join_seat(seat);
+  seat->thread = ro_thread_new(listener->lock, observe_wait, seat);
+  if (seat->thread == NULL)
+    return ENOMEM;
   error = ro_thread_start(&seat->native, seat_main, seat);
-  if (error != 0)
+  if (error != 0) {
+    ro_thread_end(seat->thread);
     return error;
+  }
   seat->joinable = 1;
   seat->ended = 0;
   listener->threads++;
@@ -296,15 +302,14 @@ static void lead(ro_Seat *seat) {
 static void *seat_main(void *argument) {
   ro_Seat *seat = argument;
   ro_Listener *listener = seat->listener;
-  seat->thread = ro_thread_begin(listener->lock, observe_wait, seat);
+  ro_thread_adopt(seat->thread);
   lock_roles(listener);
-  while (seat->thread != NULL && take_lead(seat)) {
+  while (take_lead(seat)) {
     lead(seat);
     give_lead(seat);
   }
   unlock_roles(listener);
-  if (seat->thread != NULL)
-    ro_thread_end(seat->thread);
+  ro_thread_end(seat->thread);
   lock_roles(listener);
   seat->ended = 1;
   if (--listener->threads == 0)
