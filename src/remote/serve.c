@@ -230,6 +230,12 @@ static void finish_answer(ro_Service *s, ro_FrameKind kind) {
   ro_frame_finish(s->answer, 0, &head);
 }
 
+/* Begins the answer, anew if need be. Without memory for that it has failed, which ends the connection. */
+static void begin_answer(ro_Service *s) {
+  ro_buffer_clear(s->answer, SIZE_MAX);
+  ro_frame_begin(s->answer);
+}
+
 /* Keeps the failure that has been encoded as the result of the request. */
 static int keep_failure(lua_State *L) {
   ro_Service *s = lua_touserdata(L, 1);
@@ -242,14 +248,12 @@ static int keep_failure(lua_State *L) {
 static void answer_failure(lua_State *L, ro_Service *s) {
   ro_handles_undo(L, &s->holder);
   if (!s->inherits) {
-    s->answer->size = RO_FRAME_HEAD;
-    s->answer->failed = 0;
+    begin_answer(s);
     lua_pushcfunction(L, encode_failure);
     lua_pushlightuserdata(L, s);
     lua_pushvalue(L, -3);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-      s->answer->size = RO_FRAME_HEAD; /* no memory: an empty failure says so */
-      s->answer->failed = 0;
+      begin_answer(s); /* no memory: an empty failure says so */
       lua_pop(L, 1);
     }
   }
@@ -327,7 +331,7 @@ int ro_serve(lua_State *L, ro_Service *s) {
   s->inherits = 0;
   s->holder = (ro_Holder){.hub = s->hub, .request = s->request, .objects = &s->proxy->counters.references};
   s->trace = NULL;
-  ro_frame_begin(s->answer);
+  begin_answer(s);
   if (!lua_checkstack(L, LUA_MINSTACK)) {
     finish_answer(s, RO_FRAME_FAILURE);
     return 0;

@@ -540,7 +540,7 @@ void ro_hub_mark(ro_Hub *hub, ro_Request *request) {
 
 static void send(ro_Hub *hub, ro_Connection *c, ro_Buffer *answer) {
   int was_held_back = is_held_back(c);
-  if (ro_link_queue(&c->link, answer) == RO_LINK_OK)
+  if (!answer->failed && ro_link_queue(&c->link, answer) == RO_LINK_OK)
     flush(hub, c);
   else
     fault(hub, c, "the listener has not enough memory for the answer");
@@ -551,7 +551,7 @@ static void send(ro_Hub *hub, ro_Connection *c, ro_Buffer *answer) {
 void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
   ro_Connection *c = request->connection;
   pthread_mutex_lock(&hub->mutex);
-  if (answer->size > 0 && !c->has_ended)
+  if ((answer->size > 0 || answer->failed) && !c->has_ended)
     send(hub, c, answer);
   c->users--;
   release(hub, c);
