@@ -273,10 +273,12 @@ function methods:is_alive()
 end
 
 local function send_signal(self, signal)
-  local sent = child_of(self, 3):signal(signal)
+  local child, all = child_of(self, 3), self._sent or {}
+  self._sent = all
+  all[signal] = all[signal] or false -- there is room for it before anything happens
+  local sent = child:signal(signal)
   if sent then
-    self._sent = self._sent or {}
-    self._sent[signal] = true
+    all[signal] = true
   end
   return sent
 end
