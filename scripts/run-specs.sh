@@ -5,7 +5,7 @@
 # that does not end, has failed.
 #
 # Usage: run-specs.sh JOBS FILE|FOLDER...
-# Variables: BUSTED ("busted"), BUSTED_ARGS, SPEC_LIMIT (seconds that a file may take, 300)
+# Variables: BUSTED ("busted"), BUSTED_ARGS, SPEC_LIMIT (seconds that a file may take, 600)
 set -u
 export LC_ALL=C
 
@@ -17,7 +17,7 @@ run_file() {
   log=$work/$(echo "$1" | tr '/ ' '__')
   begun=$(date +%s)
   # shellcheck disable=SC2086 # commands and options of several words
-  timeout -k 10 "${SPEC_LIMIT:-300}" ${BUSTED:-busted} --output=plainTerminal ${BUSTED_ARGS:-} "$1" \
+  timeout -k 10 "${SPEC_LIMIT:-600}" ${BUSTED:-busted} --output=plainTerminal ${BUSTED_ARGS:-} "$1" \
     </dev/null >"$log.log" 2>&1
   status=$?
   seconds=$(($(date +%s) - begun))

@@ -259,7 +259,7 @@ static void answer_failure(lua_State *L, ro_Service *s) {
   }
   lua_pop(L, 1);
   finish_answer(s, RO_FRAME_FAILURE);
-  if (!(s->request->head.flags & RO_REQUEST_KEEP))
+  if (!(s->request->head.flags & RO_REQUEST_KEEP) || s->answer->failed)
     return;
   lua_pushcfunction(L, keep_failure);
   lua_pushlightuserdata(L, s);

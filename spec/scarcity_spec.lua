@@ -1,0 +1,170 @@
+-- What the library does when memory runs out, at whichever allocation, and when system calls fail, whichever they are:
+-- an error, or nothing; never a crash, a hang, a descriptor that is left, or a state that can't be used any more. And
+-- with all garbage collected at every allocation.
+local script = require "spec.support.script"
+
+local build = os.getenv "BUILD" or "build"
+local FULL = os.getenv "REMOTEOBJ_FULL"
+
+-- What all scripts begin with. `try(prepare, done)` does each operation again and again: prepare(n) has something
+-- fail, done(n) takes that back and tells whether it has come to that.
+local PROLOGUE = [[
+  local remoteobj = require "remoteobj"
+  local operations = dofile "spec/support/operations.lua"
+  local FULL = ]] .. tostring(FULL ~= nil) .. [[
+
+  operations.begin()
+
+  -- An error that says what was lacking; or, of a process that could not even tell that, by which signal it gave up.
+  local function check_error(name, n, err, expected)
+    local text = tostring(err)
+    for _, pattern in ipairs { "not enough memory", "SIGABRT", table.unpack(expected) } do
+      if text:find(pattern) then return end
+    end
+    error(("%s, %d: %s"):format(name, n, text), 0)
+  end
+
+  local function settle()
+    collectgarbage()
+    collectgarbage()
+  end
+
+  local function try(operation, prepare, done, expected, step)
+    local n, tries, failed, hit = 0, 0, 0, nil
+    repeat
+      local made = operation.make()
+      prepare(n)
+      local ok, err = pcall(operation.run, made)
+      hit = done(n)
+      local fine, problem = pcall(operation.check, made)
+      if not fine then
+        error(("after %s, %d (%s): %s"):format(operation.name, n, ok or tostring(err), tostring(problem)), 0)
+      end
+      if not ok then
+        check_error(operation.name, n, err, expected)
+        failed = failed + 1
+      end
+      tries, n = tries + 1, n + step
+      if tries > 5000 then error(operation.name .. " is never done") end
+      made = nil
+      settle()
+    until not hit
+    return tries, failed
+  end
+
+  -- Descriptors are counted when everything has been done once.
+  local function once()
+    for _, operation in ipairs(operations) do
+      local made = operation.make()
+      operation.run(made)
+      operation.check(made)
+    end
+    settle()
+    return scarce.descriptors()
+  end
+]]
+
+local function run(text)
+  local made = script.run_command({ "make", "--no-print-directory", "-s", "spec-programs" }, { timeout = 300 })
+  assert.equal(0, made.code, made.stdout .. made.stderr)
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(PROLOGUE, text)
+  file:close()
+  local result = script.run_command({ build .. "/spec/scarce", name }, { timeout = FULL and 1200 or 60 })
+  os.remove(name)
+  local errors = result.stderr:gsub("remoteobj: [^\n]*\n", "") -- of processes that could not tell otherwise
+  assert.equal("", errors)
+  assert.equal(0, result.code, result.stdout)
+  return tonumber(result.stdout:match "(%d+)\n$")
+end
+
+describe("where memory runs out", function()
+  it("here, an error comes out and all goes on", function()
+    local failed = run [[
+      local descriptors, total = once(), 0
+      for _, operation in ipairs(operations) do
+        local _, failed = try(operation, scarce.memory, function() return scarce.memory(-1) == 0 end, {}, 1)
+        total = total + failed
+      end
+      assert(scarce.descriptors() == descriptors)
+      operations.finish()
+      print(total)
+    ]]
+    assert.is_true(failed > 200, failed)
+  end)
+
+  -- The server that the operations call is told to have `n` allocations and then, for a while, none.
+  it("in the listener, the client hears of it and is served again", function()
+    local failed = run [[
+      local total, others = 0, 0
+      for _, operation in ipairs(operations) do
+        if operation.calls then
+          local function prepare(n)
+            pcall(operations.remote.passto, operations.remote, function() scarce.memory(n, 30) end)
+          end
+          local function done()
+            local ok, left
+            repeat
+              ok, left = pcall(operations.remote.passto, operations.remote, function() return scarce.memory(-1) end)
+            until ok
+            return left == 0
+          end
+          local _, failed = try(operation, prepare, done, {}, 1)
+          total = total + failed
+        end
+      end
+      operations.finish()
+      print(total)
+    ]]
+    assert.is_true(failed > 50, failed)
+  end)
+
+  it("for a moment at every allocation, Lua collects all garbage and all goes on", function()
+    run [[
+      scarce.emergency(true)
+      for _, operation in ipairs(operations) do
+        local made = operation.make()
+        local ok, err = pcall(operation.run, made)
+        if not ok then error(operation.name .. ": " .. tostring(err), 0) end
+        operation.check(made)
+      end
+      scarce.emergency(false)
+      operations.finish()
+      print(1)
+    ]]
+  end)
+end)
+
+describe("where a call of the system fails", function()
+  -- By the errors that it may give; "too many", "no memory" and the like reach the user.
+  local ERRORS = {
+    EMFILE = { "Too many open files", "pipe", "pipe2", "socketpair", "eventfd", "epoll_create1", "fcntl64", "syscall" },
+    ENOMEM = { "Cannot allocate memory", "malloc", "calloc", "realloc", "mmap64", "epoll_ctl", "sendmsg" },
+    EAGAIN = { "Resource temporarily unavailable", "fork", "pthread_create" },
+    ENOSPC = { "No space left on device", "write", "writev" },
+  }
+
+  for code, names in pairs(ERRORS) do
+    for i = 2, #names do
+      local name = names[i]
+      it(("%s with %s, an error comes out and all goes on"):format(name, code), function()
+        run(([[
+          local NAME, CODE, PATTERN = %q, scarce.codes.%s, %q
+          local descriptors, total = once(), 0
+          for _, operation in ipairs(operations) do
+            local _, failed = try(operation, function(n) scarce.fail(NAME, n + 1, CODE) end, function(n)
+              local hit = scarce.calls(NAME) > n
+              scarce.fail(NAME, 0, CODE)
+              return hit
+            end, { PATTERN, "before it answered", "process .* has ended" }, 1)
+            total = total + failed
+          end
+          assert(scarce.descriptors() == descriptors, scarce.descriptors() .. " descriptors instead of " .. descriptors)
+          operations.finish()
+          print(total)
+        ]]):format(name, code, names[1]))
+      end)
+    end
+  end
+end)

@@ -1,0 +1,237 @@
+-- What users do with the library, operation by operation, for specs in which something fails while it is done. To be
+-- run by spec/support/scarce.c.
+--
+-- Each operation has a name, `run(made)`, which may raise, and optionally `make()`, what it works on, and
+-- `check(made)`, which must do after the operation has failed and after it has not. Those with `calls` only call
+-- `remote`.
+local remoteobj = require "remoteobj"
+
+local Class = {}
+Class.__index = Class
+Class.__name = "Operations"
+function Class.same(_, ...) return ... end
+function Class.list() return { 1, { 2, { 3, "four" } }, five = 6.5 } end
+function Class:me() return self end
+function Class.fail() error { code = 7 } end
+function Class.long(_, size) return ("x"):rep(size) end
+local Derived = setmetatable({ __name = "Derived" }, Class)
+Derived.__index = Derived
+function Derived.same() return "derived" end
+
+remoteobj.register(Class)
+
+local function equal(expected, value)
+  if expected ~= value then
+    error(("%s instead of %s"):format(value, expected), 2)
+  end
+end
+
+local list = {}
+
+local function operation(name, made)
+  made.name = name
+  list[#list + 1] = made
+end
+
+local function nothing() return {} end
+
+local function proxy() return { remote = remoteobj.Proxy(setmetatable({}, Class)) } end
+
+local function listens_again(made)
+  for _, bg in ipairs { true, false } do
+    made.remote:stop_listen_()
+    made.remote:listen_ { bg = bg }
+  end
+  made.remote:stop_listen_()
+end
+
+operation("making a proxy", { run = function() remoteobj.Proxy({}) end, check = proxy })
+
+for _, bg in ipairs { true, false } do
+  operation("listening, bg = " .. tostring(bg), {
+    make = proxy,
+    run = function(made) made.remote:listen_ { bg = bg } end,
+    check = listens_again,
+  })
+
+  operation("a listener with a client, bg = " .. tostring(bg), {
+    make = proxy,
+    run = function(made)
+      local client <close> = remoteobj.process(function() return made.remote:same(5) end)
+      made.remote:listen_ { bg = bg }
+      client:start()
+      while client:is_alive() do
+        if bg then remoteobj.sleep(0.001) else made.remote:poll(0.01) end
+      end
+      client:join()
+      equal(5, client.result)
+    end,
+    check = listens_again,
+  })
+end
+
+-- Calls of a server, which is told what to do first.
+local object = setmetatable({ numbers = { 1, 2, 3 } }, Derived)
+local remote = remoteobj.Proxy(object)
+local server
+
+local function answers()
+  equal(4, remote.super:same(4))
+end
+
+local calls = {
+  ["a call"] = function() equal("x", (select(2, remote.super:same(3, "x")))) end,
+  ["a nested result"] = function() equal("four", remote:list()[2][2][2]) end,
+  ["all kinds of arguments"] = function()
+    remote:same({ { 1 } }, Class, function() return object end, remote.numbers, remote, print, 1.5, "x")
+  end,
+  ["a field"] = function() equal(2, remote.numbers[2].__) end,
+  ["an assignment"] = function() remote.x = { 1, "y" } end,
+  ["a length"] = function() equal(3, #remote.numbers) end,
+  ["the object itself"] = function() equal(remote, remote:me():me()) end,
+  ["super"] = function() equal("derived", remote:same()) end,
+  ["passto"] = function() equal(6, remote:passto(function(o) return o.numbers[1] + o.numbers[2] + 3 end)) end,
+  ["pairs"] = function()
+    local sum = 0
+    for _, n in pairs(remote.numbers) do sum = sum + n end
+    for _, n in remote.numbers:ipairs_() do sum = sum + n end
+    equal(12, sum)
+  end,
+  ["a large answer"] = function() equal(300000, #remote:long(300000)) end,
+  ["a large argument"] = function() equal("derived", remote:same(("x"):rep(300000))) end,
+  ["an error there"] = function()
+    local ok, err = pcall(remote.fail, remote)
+    if ok or err.code ~= 7 then error(err, 0) end
+  end,
+  ["a default"] = function() equal(nil, remote.nothing:get_ { default = 1 }) end,
+}
+
+local names = {}
+for name in pairs(calls) do
+  names[#names + 1] = name
+end
+table.sort(names)
+for _, name in ipairs(names) do
+  operation(name, { run = calls[name], check = answers, calls = true })
+end
+
+operation("the first call of a process", {
+  run = function()
+    local client <close> = remoteobj.process(function() return remote.super:same(1) end):start()
+    client:join()
+    equal(1, client.result)
+  end,
+  check = answers,
+})
+
+if remoteobj.wait and pcall(remote.with_, remote, { async = true }) then
+  operation("futures", {
+    run = function()
+      local late = remote:with_ { async = true }
+      local list_of = { late.super:same(1), late:list(), late:fail() }
+      remoteobj.wait(list_of)
+      equal(1, list_of[1]:get())
+      equal(1, list_of[2]:get()[1])
+      local ok, err = pcall(list_of[3].get, list_of[3])
+      if ok or err.code ~= 7 then error(err, 0) end
+    end,
+    check = answers,
+  })
+end
+
+operation("a process", {
+  run = function()
+    local p <close> = remoteobj.process(function(...) return ... end, 1, "two", { 3 }):start()
+    equal(true, p:join())
+    equal(3, (select(3, p:results())[1]))
+  end,
+})
+
+operation("a process that yields", {
+  run = function()
+    local p <close> = remoteobj.process(function()
+      for i = 1, 5 do coroutine.yield(i) end
+      return "end"
+    end):start()
+    local sum = 0
+    for i in p:iter() do sum = sum + i end
+    equal(15, sum)
+    equal("end", p:results())
+  end,
+})
+
+operation("a process that fails", {
+  run = function()
+    local p = remoteobj.process { function() error { code = 8 } end, raises_ = false }:start()
+    p:join()
+    local ok, err = pcall(p.raise_any, p)
+    if ok or type(err) ~= "table" or err.code ~= 8 then error(err, 0) end
+  end,
+})
+
+operation("a process that is killed", {
+  make = function() return { process = remoteobj.process(function() remoteobj.sleep(1000) end):start() } end,
+  run = function(made)
+    equal(true, made.process:kill())
+    equal(true, made.process:join())
+    equal(-9, made.process.exitcode)
+  end,
+  check = function(made)
+    made.process:kill()
+    made.process:join()
+  end,
+})
+
+operation("Except", {
+  make = function() return { exc = remoteobj.Except() } end,
+  run = function(made)
+    local p = remoteobj.process { function() made.exc("work", error, { code = 9 }) end, raises_ = false }:start()
+    p:join()
+    made.exc { raises = false }(error, "here")
+    equal("here", (made.exc.last.value or made.exc.last))
+  end,
+  check = function(made)
+    made.exc { raises = false }(error, "again")
+    equal("again", (made.exc.last.value or made.exc.last))
+  end,
+})
+
+operation("packing", {
+  run = function()
+    local cycle = setmetatable({ 1, { "x" }, ("y"):rep(1000) }, Class)
+    cycle.self = cycle
+    local back = remoteobj.unpack(remoteobj.pack(cycle, function() return cycle end), { code = true })
+    equal(back, back.self)
+    equal("x", back[2][1])
+  end,
+})
+
+operation("sleeping and polling", {
+  run = function()
+    remoteobj.sleep(0.0001)
+    equal(0, remoteobj.poll({}, 0.0001))
+  end,
+})
+
+list.remote = remote -- what those with `calls` call
+
+-- Starts what the operations need.
+function list.begin()
+  local _ = ("x"):rep(100000) -- Lua's own buffers don't survive that memory runs out at the first of them
+  server = remoteobj.process(function()
+    remote:listen_ { bg = false }
+    while not object.stop do remote:poll(60) end
+  end):start()
+  remote:wait_until_listening(server)
+end
+
+function list.finish()
+  remote.stop = true
+  server:join()
+end
+
+for _, o in ipairs(list) do
+  o.make, o.check = o.make or nothing, o.check or nothing
+end
+
+return list

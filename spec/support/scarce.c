@@ -1,0 +1,133 @@
+/*
+** An interpreter in which memory and system calls fail when the script says so, as the global `scarce` (failing.h), and:
+**   scarce.memory(n [, times])   n allocations of Lua succeed from now on, then so many fail (default: all); -1: none fails.
+**                                Returns how many were left
+**   scarce.emergency(flag)       every allocation of an object fails at first, so that Lua collects all garbage and tries
+**                                again (not every one: the buffers of Lua's own library are not tried again)
+**   scarce.descriptors() -> n    how many are open
+**
+** Usage: scarce script.lua [ARGUMENT]
+*/
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "failing.h"
+#include "remoteobj.h"
+
+typedef struct Memory {
+  long left, times; /* allocations that succeed (-1: all), and how many fail then (-1: all) */
+  int emergency;
+  size_t refused; /* the size of the object that was refused last; 0: it has been made since */
+  size_t used;
+} Memory;
+
+static int is_refused(Memory *m, int is_object, size_t size) {
+  if (m->emergency && is_object) {
+    int again = m->refused == size;
+    m->refused = again ? 0 : size;
+    return !again;
+  }
+  if (m->left > 0)
+    m->left--;
+  else if (m->left == 0 && m->times != 0) {
+    m->times -= m->times > 0;
+    return 1;
+  }
+  return 0;
+}
+
+static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
+  Memory *m = context;
+  void *moved;
+  int is_object = block == NULL && old_size != 0; /* then that is its type */
+  if (block == NULL)
+    old_size = 0;
+  if (new_size == 0) {
+    free(block);
+    m->used -= old_size;
+    return NULL;
+  }
+  if (new_size > old_size && is_refused(m, is_object, new_size))
+    return NULL;
+  moved = realloc(block, new_size);
+  if (moved != NULL)
+    m->used += new_size - old_size;
+  else if (new_size <= old_size)
+    return block; /* Lua takes for granted that blocks can shrink */
+  return moved;
+}
+
+static Memory *memory_of(lua_State *L) {
+  void *memory;
+  lua_getallocf(L, &memory);
+  return memory;
+}
+
+static int l_memory(lua_State *L) {
+  Memory *m = memory_of(L);
+  lua_pushinteger(L, m->left);
+  m->left = (long)luaL_checkinteger(L, 1);
+  m->times = (long)luaL_optinteger(L, 2, -1);
+  return 1;
+}
+
+static int l_emergency(lua_State *L) {
+  memory_of(L)->emergency = lua_toboolean(L, 1);
+  return 0;
+}
+
+static int l_descriptors(lua_State *L) {
+  int count = 0;
+  for (int fd = 0; fd < 256; fd++)
+    count += fcntl(fd, F_GETFD) >= 0;
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+static int run(lua_State *L) {
+  const char *const *argv = lua_touserdata(L, 1);
+  luaL_openlibs(L);
+  luaL_requiref(L, "remoteobj", luaopen_remoteobj, 0);
+  failing_push(L);
+  lua_pushcfunction(L, l_memory);
+  lua_setfield(L, -2, "memory");
+  lua_pushcfunction(L, l_emergency);
+  lua_setfield(L, -2, "emergency");
+  lua_pushcfunction(L, l_descriptors);
+  lua_setfield(L, -2, "descriptors");
+  lua_setglobal(L, "scarce");
+  if (luaL_loadfile(L, argv[1]) != LUA_OK)
+    return lua_error(L);
+  lua_pushstring(L, argv[2]);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+static int explain(lua_State *L) {
+  luaL_traceback(L, L, luaL_tolstring(L, 1, NULL), 1);
+  return 1;
+}
+
+int main(int argc, char **argv) {
+  Memory memory = {.left = -1};
+  lua_State *L = lua_newstate(allocate, &memory);
+  int failed;
+  if (L == NULL || argc < 2)
+    return 2;
+  lua_pushcfunction(L, explain);
+  lua_pushcfunction(L, run);
+  lua_pushlightuserdata(L, argv);
+  failed = lua_pcall(L, 1, 0, 1) != LUA_OK;
+  memory.left = -1;
+  if (failed)
+    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  lua_close(L);
+  if (memory.used != 0)
+    fprintf(stderr, "%zu bytes left behind\n", memory.used);
+  return failed || memory.used != 0;
+}
