@@ -214,22 +214,26 @@ function remoteobj.stats() end
 
 -- ---- processes ----
 
----The function, its arguments and the options of a process in one table.
----@class remoteobj.ProcessOptions
+---The function, its arguments and the options of a process or a thread in one table.
+---@class remoteobj.ChildOptions
 ---@field [1] function What is run.
 ---@field [integer] any Its arguments.
 ---@field name_? string By default the function's name and a number.
 ---@field group_? any The group of its errors in `exc`.
----@field daemon_? boolean The child never outlives its parent (default true).
+---@field daemon_? boolean It never outlives its parent; a thread is ended when the state is closed (default true).
 ---@field timeout_? number Seconds that `join` waits.
 ---@field raises_? boolean `join` raises the error that has ended it (default true).
 ---@field results_? boolean Send what it returns and yields (default true).
----@field exc_? remoteobj.Except Records its errors.
+---@field exc_? remoteobj.Except Records its errors; that of a thread may be a LocalExcept.
 ---@field close_? function Called before joining.
 ---@field [string] remoteobj.UnknownOption
 
----A process that runs a function. A `<close>` variable of it joins at the end of the block.
----@class remoteobj.Process
+---The options of a job.
+---@class remoteobj.JobOptions: remoteobj.ChildOptions
+---@field threaded_? boolean A thread, not a process (default false).
+
+---What processes and threads have in common. A `<close>` variable of it joins at the end of the block.
+---@class remoteobj.Job
 ---@field name string
 ---@field group any
 ---@field daemon boolean
@@ -238,20 +242,36 @@ function remoteobj.stats() end
 ---@field exitcode? integer nil while it runs, -N after signal N.
 ---@field exc remoteobj.Except
 ---@field result any The first value returned, or the iterator of what it has yielded.
+local Job = {}
+
+---Waits for the end; raises the error that has ended it.
+---@param timeout? number seconds
+---@return boolean ended
+function Job:join(timeout) end
+
+---Has it been started and not ended yet?
+---@return boolean
+function Job:is_alive() end
+
+---Raises the error that has ended it, else the last in `exc`; or the last of a group.
+---@param name? any
+function Job:raise_any(name) end
+
+---All that the function has returned; nothing until then.
+---@return any ...
+function Job:results() end
+
+---Iterates over what it yields, waiting for each.
+---@return fun(): ...: any
+function Job:iter() end
+
+---A process that runs a function.
+---@class remoteobj.Process: remoteobj.Job
 local Process = {}
 
 ---Starts the process.
 ---@return remoteobj.Process self
 function Process:start() end
-
----Waits for the end; raises the error that has ended it.
----@param timeout? number seconds
----@return boolean ended
-function Process:join(timeout) end
-
----Has it been started and not ended yet?
----@return boolean
-function Process:is_alive() end
 
 ---Asks it to end (SIGTERM).
 ---@return boolean sent false when it had ended already
@@ -261,30 +281,42 @@ function Process:terminate() end
 ---@return boolean sent false when it had ended already
 function Process:kill() end
 
----Raises the error that has ended it, else the last in `exc`; or the last of a group.
----@param name? any
-function Process:raise_any(name) end
+---A thread that runs a function in this Lua state.
+---@class remoteobj.Thread: remoteobj.Job
+local Thread = {}
 
----All that the function has returned; nothing until then.
----@return any ...
-function Process:results() end
-
----Iterates over what it yields, waiting for each.
----@return fun(): ...: any
-function Process:iter() end
+---Starts the thread.
+---@return remoteobj.Thread self
+function Thread:start() end
 
 ---A process that is to run `func(...)`; its `start` starts it.
 ---@param func function
 ---@param ... any
 ---@return remoteobj.Process
----@overload fun(options: remoteobj.ProcessOptions): remoteobj.Process
+---@overload fun(options: remoteobj.ChildOptions): remoteobj.Process
 function remoteobj.process(func, ...) end
+
+---A thread that is to run `func(...)` in this Lua state; its `start` starts it.
+---@param func function
+---@param ... any
+---@return remoteobj.Thread
+---@overload fun(options: remoteobj.ChildOptions): remoteobj.Thread
+function remoteobj.thread(func, ...) end
+
+---A process or, with `threaded_ = true`, a thread.
+---@param func function
+---@param ... any
+---@return remoteobj.Process | remoteobj.Thread
+---@overload fun(options: remoteobj.JobOptions): remoteobj.Process | remoteobj.Thread
+function remoteobj.job(func, ...) end
 
 ---The names of the original's module of utilities.
 ---@class remoteobj.util
 remoteobj.util = {}
 
 remoteobj.util.process = remoteobj.process
+remoteobj.util.thread = remoteobj.thread
+remoteobj.util.job = remoteobj.job
 
 ---@class remoteobj.ListenerOptions
 ---@field callback? fun(object: any) Called there again and again.

@@ -191,8 +191,8 @@ describe("the definitions for editors", function()
       all["options of " .. name:match "^remoteobj%.(.+)$"] = options_of(func)
     end
     local classes = {
-      "Proxy", "Stats", "ProcessStats", "Times", "Operation", "Listening", "Future", "Process", "Except", "Context",
-      "Error", "RemoteError",
+      "Proxy", "Stats", "ProcessStats", "Times", "Operation", "Listening", "Future", "Process", "Thread", "Except",
+      "Context", "Error", "RemoteError",
     }
     for _, owner in ipairs(classes) do
       all[owner] = members("remoteobj." .. owner)

@@ -14,6 +14,7 @@
 #include "lock/lock.h"
 #include "process/process.h"
 #include "remote/proxy.h"
+#include "thread/thread.h"
 
 /* A program that is linked statically as a whole has neither, and nothing that could be unloaded. */
 #if RO_HAS_DLADDR
@@ -49,6 +50,7 @@ int ro_open_core(lua_State *L) {
   ro_open_future(L);
   ro_open_remote(L);
   ro_open_process(L);
+  ro_open_thread(L);
   ro_open_host(L);
   return 1;
 }

@@ -17,6 +17,14 @@ local util = {
   -- @function util.process
   process = spawn.process,
 
+  --- The same as `thread`.
+  -- @function util.thread
+  thread = spawn.thread,
+
+  --- The same as `job`.
+  -- @function util.job
+  job = spawn.job,
+
   --- Prints as Lua's `print` does, but in one write: lines of several processes don't mix. (Into a pipe the system may
   -- split a line of more than `PIPE_BUF` bytes, which is 4096 on Linux.)
   -- @function util.mprint

@@ -95,6 +95,8 @@ local function all_options(proxy)
     ["Proxy:wait_until_listening"] = options_of(proxy.wait_until_listening, proxy, wrong),
     ["wait"] = options_of(remoteobj.wait, {}, wrong),
     ["process"] = options_of(remoteobj.process, { print, no_such = 1 }),
+    ["thread"] = options_of(remoteobj.thread, { print, no_such = 1 }),
+    ["job"] = options_of(remoteobj.job, { print, no_such = 1 }),
     ["Except"] = options_of(remoteobj.Except, wrong),
     ["LocalExcept"] = options_of(remoteobj.LocalExcept, wrong),
     ["Except:__call"] = options_of(exc, wrong),
@@ -167,6 +169,7 @@ end
 --- What is exported, as said above.
 function exports.all()
   local proxy, process = remoteobj.Proxy({}), remoteobj.process { print, group_ = "g" }
+  local thread = remoteobj.thread { print, group_ = "g" }
   local exc, own = remoteobj.Except(), remoteobj.LocalExcept()
   local stats = remoteobj.stats()
   local all = {
@@ -181,6 +184,7 @@ function exports.all()
     Listening = handle_class(proxy),
     Future = future_class(core._future.new()),
     Process = class_in_lua(process, getmetatable(process).__index),
+    Thread = class_in_lua(thread, getmetatable(thread).__index),
     Except = join(class_in_lua(exc, getmetatable(exc).__index), class_in_lua(own, getmetatable(own).__index)),
     Context = metamethods(exc()),
     Error = error_class(),

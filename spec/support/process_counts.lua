@@ -15,6 +15,15 @@ function counts.descriptors()
   return n
 end
 
+--- How many native threads this process has.
+function counts.threads()
+  local n = 0
+  for name in dirent.files "/proc/self/task" do
+    n = n + (tonumber(name) and 1 or 0)
+  end
+  return n
+end
+
 --- State and parent of a process: "R", 17; nil when there is none.
 function counts.status(pid)
   local file = io.open(("/proc/%d/stat"):format(pid))

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -61,6 +62,13 @@ void ro_atfork_release(void) {
 int ro_pid(void) {
   pthread_once(&once, install);
   return process_id;
+}
+
+void ro_atfork_end_stray(int home, int code) {
+  if (ro_pid() == home)
+    return;
+  fflush(NULL);
+  _exit(code);
 }
 
 int ro_atfork_add(ro_ForkNode *node) {

@@ -30,6 +30,12 @@ void ro_atfork_remove(ro_ForkNode *node);
 void ro_atfork_hold(void);
 void ro_atfork_release(void);
 
+/*
+** For a native thread of the library that runs code of the program's: where that has forked by itself and come back in
+** the child, ends the child, whose business this thread is not. `home` is the process of the thread, `code` the exit code.
+*/
+void ro_atfork_end_stray(int home, int code);
+
 /* The id of this process, without a system call. */
 int ro_pid(void);
 

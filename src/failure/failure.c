@@ -239,6 +239,17 @@ static int traceback_of(lua_State *L) {
   return 1;
 }
 
+/* keep_traceback(failure): has `traceback` give the failure's for its error value, if that is a table. */
+static int keep_traceback(lua_State *L) {
+  check_failure(L, 1);
+  lua_settop(L, 1);
+  ro_failure_value(L, 1);
+  ro_failure_traceback(L, 1);
+  if (lua_istable(L, 2) && lua_isstring(L, 3))
+    ro_keep_traceback(L, 2);
+  return 0;
+}
+
 /* marks_of(failure): the table, made at its first use, in which a book says that it has recorded the failure.
  */
 static int marks_of(lua_State *L) {
@@ -297,6 +308,7 @@ static const luaL_Reg functions[] = {{"guard", guard},
                                      {"failure_with", failure_with},
                                      {"value_of", value_of},
                                      {"traceback_of", traceback_of},
+                                     {"keep_traceback", keep_traceback},
                                      {"marks_of", marks_of},
                                      {"flying", flying},
                                      {"depth", depth},

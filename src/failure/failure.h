@@ -79,7 +79,7 @@ void ro_push_remote_error_metatable(lua_State *L);
 /*
 ** Adds the functions with which the Lua layer raises and catches failures to the table on
 ** top: guard, rethrow, failure_of, failure_with, value_of,
-** traceback_of, marks_of, flying, depth, name_function, name_process. [-0, +0, m]
+** traceback_of, keep_traceback, marks_of, flying, depth, name_function, name_process. [-0, +0, m]
 */
 void ro_failure_functions(lua_State *L);
 

@@ -98,9 +98,25 @@ void ro_hook_disarm(ro_Lock *lock) {
   lock->armed = NULL;
 }
 
+/*
+** After how many instructions a library thread is told, or told again, that the state is closing. Each change of the
+** running coroutine, which begins to count anew, takes some of them away.
+*/
+static int closing_turn(ro_Thread *thread) {
+  if (thread->raised > 1 || thread->grace <= RO_CLOSING_CHANGE)
+    return 1;
+  return thread->grace -= RO_CLOSING_CHANGE;
+}
+
+static int closes_holder(const ro_Lock *lock) {
+  return lock->active && atomic_load(&lock->closing) && lock->holder != &lock->program;
+}
+
 void ro_hook_follow(ro_Lock *lock, int instructions) {
   if (!lock->active)
     return;
+  if (closes_holder(lock))
+    instructions = closing_turn(lock->holder);
   do { /* again if the interruption was wanted while the handler was told to keep away */
     ro_slot_release(lock->slot);
     if (lock->armed != lock->running)
@@ -234,15 +250,16 @@ void ro_hook_close(ro_Lock *lock) {
   ro_slot_release(lock->slot);
   ro_hook_disarm(lock);
   atomic_store(&lock->interrupt, 1);
-  ro_hook_arm(lock, lock->holder->raised > 1 ? 1 : RO_CLOSING_TURN);
+  ro_hook_arm(lock, closing_turn(lock->holder));
   ro_slot_hold(lock->slot);
 }
 
 int ro_hook_closing(ro_Lock *lock) {
-  if (!lock->active || !atomic_load(&lock->closing) || lock->holder == &lock->program)
+  if (!closes_holder(lock))
     return 0;
   if (lock->holder->raised < 2)
     lock->holder->raised++;
+  lock->holder->grace = RO_CLOSING_TURN;
   ro_hook_close(lock);
   return 1;
 }

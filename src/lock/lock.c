@@ -121,6 +121,7 @@ static int lock_gc(lua_State *L) {
 
 static void init_thread(ro_Thread *t, ro_Lock *lock) {
   t->lock = lock;
+  t->grace = RO_CLOSING_TURN;
   ro_event_init(&t->wake);
 }
 
@@ -331,6 +332,10 @@ void ro_lock_close(ro_Lock *lock) {
     ro_wait_wake(t);
   }
   pthread_mutex_unlock(&lock->mutex);
+}
+
+int ro_lock_closes(const ro_Lock *lock) {
+  return atomic_load(&lock->closing);
 }
 
 void ro_wait_begin(ro_Lock *lock) {

@@ -178,11 +178,33 @@ int ro_wait_actively(ro_Lock *lock, int (*look)(void *context), void *context);
 /* The thread that holds the lock now: the caller's own. [-0, +0, -] */
 ro_Thread *ro_lock_holder(ro_Lock *lock);
 
+/* Is the caller, which holds the lock, the program: none of the library's threads. [-0, +0, -] */
+int ro_lock_runs_program(ro_Lock *lock);
+
 /*
 ** Lets the thread's present or next ro_wait_poll return early, as if at its deadline: what it waits
 ** for may have come about without it. Called with the lock held; harmless for the caller's own thread.
 */
 void ro_thread_wake(ro_Thread *thread);
+
+/*
+** Something that other threads bring about with the lock held, and that is waited for by looking again. A
+** ro_Condition of zeros has nobody waiting. In a fork nobody may use it any more.
+*/
+typedef struct ro_Waiter ro_Waiter;
+typedef struct ro_Condition {
+  ro_Waiter *first;
+} ro_Condition;
+
+/*
+** Waits until ro_condition_notify or `deadline`, or returns earlier; the caller looks then whether what it waits
+** for has come about. Returns 0, or -1 with an error value on the stack, as ro_wait_poll_try. Needs four free stack
+** slots. [-0, +(0|1), -]
+*/
+int ro_condition_wait(lua_State *L, ro_Condition *condition, int64_t deadline);
+
+/* Wakes all who wait. With the lock held. */
+void ro_condition_notify(ro_Condition *condition);
 
 /*
 ** For a wait that a signal has interrupted, with the lock held: lets the hooks run that
@@ -197,6 +219,9 @@ void ro_wait_interrupted(lua_State *L);
 ** signal that is not ours, when its hooks have run. [-0, +0, v]
 */
 int ro_wait_child(lua_State *L, int pid, int options, int interruptible);
+
+/* Is the state closing (ro_lock_close). May be called without the lock. */
+int ro_lock_closes(const ro_Lock *lock);
 
 /* Does any thread want the lock now. Cheap; may be called without the lock. */
 int ro_lock_wanted(const ro_Lock *lock);

@@ -24,8 +24,8 @@
 #define RO_SLICE (INT64_C(5) * RO_SECOND / 1000)
 
 /*
-** How long a library thread that was interrupted itself leaves the program ahead at most: when others
-** that enter anew take the program's time, its slice may take long to complete.
+** How long a library thread that was interrupted itself leaves the program ahead at most, besides a slice for each of
+** the others that wait: when others that enter anew take the program's time, its slice may take long to complete.
 */
 #define RO_PATIENCE (20 * RO_SLICE)
 
@@ -41,8 +41,9 @@
 */
 #define RO_OVERLOOKED (INT64_C(50) * 1000)
 
-/* How many it runs before it is told that the state is closing. */
+/* How many it runs before it is told that the state is closing; and how many of them a change of the coroutine takes. */
 #define RO_CLOSING_TURN 100000
+#define RO_CLOSING_CHANGE 100
 
 /*
 ** How many VM instructions the program runs between two looks while it is attentive, and how long, in
@@ -77,6 +78,7 @@ struct ro_Thread {
   int polls;                  /* is in a wait for descriptors, others have the lock */
   int awaits;                 /* is in ro_wait_interests */
   int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
+  int grace;                  /* how many instructions until it is told, or told again */
   ro_Target target;           /* the native thread that took the lock last (mutex) */
   lua_State *base;            /* the coroutine it entered with; the library's threads only */
   lua_State *running;         /* its running coroutine, while another holds the lock */

@@ -105,7 +105,7 @@ static void program_joins(ro_Lock *lock, int64_t now) {
 static void thread_joins(ro_Lock *lock, ro_Thread *self, int64_t now) {
   self->fresh = 0;
   self->owed = lock->spent + RO_SLICE;
-  self->latest = now + RO_PATIENCE;
+  self->latest = now + RO_PATIENCE + atomic_load_explicit(&lock->waiting, memory_order_relaxed) * RO_SLICE;
   link_waiter(lock, lock->last, self);
 }
 

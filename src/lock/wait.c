@@ -47,6 +47,10 @@ ro_Thread *ro_lock_holder(ro_Lock *lock) {
   return ro_wait_self(lock);
 }
 
+int ro_lock_runs_program(ro_Lock *lock) {
+  return ro_wait_self(lock) == &lock->program;
+}
+
 /* ---- failures ---- */
 
 /* Raises the error that its arguments describe: a text, and an errno or 0. */

@@ -151,12 +151,10 @@ void ro_listener_abandon(lua_State *L, ro_Listener *listener) {
   if (listener->phase == RO_LISTENER_OPEN || listener->phase == RO_LISTENER_STOPPING) {
     listener->proxy->fulfill_final = 0;
     begin_end(listener);
-    if (listener->options.background) {
-      listener->closing = 1;
+    if (listener->options.background)
       ro_lock_close(listener->lock);
-    } else {
+    else
       end_in_foreground(L, listener);
-    }
     listener->proxy->listener = NULL;
   }
   if (listener->options.background && listener->phase != RO_LISTENER_FREED)

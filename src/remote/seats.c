@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <lauxlib.h>
 
+#include "base/atfork.h"
 #include "base/clock.h"
 #include "remote/serve.h"
 #include "sys/event.h"
@@ -205,12 +205,9 @@ static void observe_wait(void *context, int waiting) {
 
 /* A request may have forked by other means than ours; its child must not serve, and nobody else hears of its error. */
 static void end_stray_child(const ro_Listener *listener, int succeeded) {
-  if (ro_pid() == listener->home)
-    return;
-  if (!succeeded)
-    fprintf(stderr, "remoteobj: a request failed in process %d, which it had forked\n", (int)getpid());
-  fflush(NULL);
-  _exit(succeeded ? 0 : 1);
+  if (ro_pid() != listener->home && !succeeded)
+    fprintf(stderr, "remoteobj: a request failed in process %d, which it had forked\n", ro_pid());
+  ro_atfork_end_stray(listener->home, succeeded ? 0 : 1);
 }
 
 /*
@@ -238,7 +235,7 @@ static void run_request(ro_Seat *seat) {
   answered = ro_serve(seat->L, &service);
   seat->serves = 0;
   end_stray_child(listener, answered);
-  if (listener->closing && !answered) { /* an error that only says so is no answer */
+  if (ro_lock_closes(listener->lock) && !answered) { /* an error that only says so is no answer */
     listener->broke_off = 1;
     ro_buffer_clear(&seat->answer, 0);
   }

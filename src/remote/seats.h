@@ -38,10 +38,9 @@ struct ro_Listener {
   uint64_t generation;
   int home;               /* the process that listens */
   int depth;              /* in the foreground: calls of ro_listener_process under way */
-  ro_ListenerPhase phase; /* guarded by the state's lock, as the next three are */
+  ro_ListenerPhase phase; /* guarded by the state's lock, as the next two are */
   int waiting;            /* how many calls of ro_listener_stop wait for the threads */
-  int closing;            /* the state is being closed */
-  int broke_off;          /* a request was ended by that: it has no answer */
+  int broke_off;          /* a request was ended by the state's closing: it has no answer */
 
   /* in the background; guarded by `mutex` */
   pthread_mutex_t mutex;
