@@ -289,6 +289,11 @@ local Thread = {}
 ---@return remoteobj.Thread self
 function Thread:start() end
 
+---Raises an error in it, also while it waits.
+---@param err any
+---@return boolean thrown false when it had ended already
+function Thread:throw(err) end
+
 ---A process that is to run `func(...)`; its `start` starts it.
 ---@param func function
 ---@param ... any

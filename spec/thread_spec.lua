@@ -419,6 +419,219 @@ describe("yields of threads", function()
   end)
 end)
 
+describe("throw", function()
+  -- Functions that never end by themselves; they say when they have begun.
+  local places = {
+    ["a loop that calls nothing"] = function(begin) begin() while true do end end,
+    ["a loop in a coroutine"] = function(begin)
+      coroutine.wrap(function() begin() while true do end end)()
+    end,
+    ["a coroutine that resumes others"] = function(begin)
+      begin()
+      while true do coroutine.wrap(function() return coroutine.wrap(function() end)() end)() end
+    end,
+    ["a sleep"] = function(begin) begin() remoteobj.sleep(1e9) end,
+    ["a sleep in a coroutine"] = function(begin)
+      coroutine.wrap(function() begin() remoteobj.sleep(1e9) end)()
+    end,
+    ["a poll"] = function(begin) begin() remoteobj.poll({}) end,
+    ["a wait for a thread"] = function(begin)
+      local t <const> = thread(function() remoteobj.sleep(1e9) end):start()
+      begin()
+      t:join()
+    end,
+    ["a wait for a process"] = function(begin)
+      local p <const> = process(function() remoteobj.sleep(1e9) end):start()
+      begin()
+      p:join()
+    end,
+    ["a loop over what a thread yields"] = function(begin)
+      begin()
+      for _ in thread(function() remoteobj.sleep(1e9) end):start():iter() do end
+    end,
+    ["a stream that is full"] = function(begin)
+      for i = 1, math.huge do
+        begin()
+        coroutine.yield(i)
+      end
+    end,
+    ["a call of C functions that return"] = function(begin)
+      begin()
+      while true do table.concat({ ("x"):rep(100) }, ",") end
+    end,
+  }
+
+  for place, func in pairs(places) do
+    it("reaches " .. place, function()
+      local value, begun, closed = {}, false, nil
+      local t = started(function()
+        local _ <close> = setmetatable({}, { __close = function(_, err) closed = err end })
+        func(function() begun = true end)
+      end)
+      await(function() return begun end)
+      for _ = 1, 5 do remoteobj.sleep(0) end
+      assert.is_true(t:throw(value))
+      local ok, err = pcall(t.join, t, wait.LIMIT)
+      assert.is_false(ok)
+      assert.is_true(rawequal(value, err))
+      assert.is_true(rawequal(value, closed))
+      assert.are.equal(1, t.exitcode)
+      assert.is_false(t:throw(value))
+    end)
+  end
+
+  it("is an error that pcall catches, any value, each where it finds the thread", function()
+    local seen, waits = {}, false
+    local function stay()
+      waits = true
+      while true do remoteobj.sleep(0.001) end
+    end
+    local t = started(function()
+      repeat
+        local ok, err = pcall(stay)
+        seen[#seen + 1] = { ok, err }
+      until err == "end"
+      return "caught"
+    end)
+    for i, value in ipairs { 1, false, "end" } do
+      await(function() return waits end)
+      waits = false
+      t:throw(value)
+      await(function() return #seen == i end)
+    end
+    t:join()
+    assert.are.same({ { false, 1 }, { false, false }, { false, "end" } }, seen)
+    assert.are.equal("caught", t.result)
+  end)
+
+  it("takes nil, but needs an argument; not before the start", function()
+    local t = thread(function() remoteobj.sleep(1e9) end)
+    assert.has_error(function() t:throw "x" end)
+    t:start()
+    assert.has_error(function() t:throw() end)
+    t:throw(nil)
+    assert.are.same({ false, nil }, { pcall(t.join, t) })
+  end)
+
+  it("reaches a thread that has just been started, at its first instruction", function()
+    local ran = false
+    local t = started(function() ran = true end)
+    t:throw "at once"
+    assert.has_error(function() t:join() end)
+    assert.is_false(ran)
+  end)
+
+  it("into oneself raises at once", function()
+    local own
+    own = thread(function()
+      local ok, err = pcall(own.throw, own, "me")
+      return ok, err
+    end)
+    own:start():join()
+    assert.are.same({ false, "me" }, { own:results() })
+  end)
+
+  it("loses none of several that come together", function()
+    local begun = false
+    local function stay(n) -- each error ends one call
+      if n > 1 then
+        pcall(stay, n - 1)
+      end
+      begun = true
+      while true do end
+    end
+    local t = started { stay, 100, raises_ = false }
+    await(function() return begun end)
+    for i = 1, 100 do t:throw(i) end
+    assert.is_true(t:join(wait.LIMIT))
+    assert.are.equal(100, t.exc.last)
+  end)
+
+  it("at the end of the thread is told the truth, or comes too late, and harms nobody", function()
+    local raised, late, refused = 0, 0, 0
+    for i = 1, 300 do
+      local t = started { function() for _ = 1, i * 20 do end end, raises_ = false }
+      for _ = 1, i % 50 * 20 do end
+      local told = t:throw("x")
+      t:join()
+      if t.exitcode == 1 then
+        raised = raised + 1
+        assert.is_true(told)
+        assert.are.equal("x", t.exc.last)
+      elseif told then
+        late = late + 1
+      else
+        refused = refused + 1
+      end
+    end
+    assert.are.equal(300, raised + late + refused)
+  end)
+
+  it("comes from other threads too, and ends one that has ended others", function()
+    local threads, begun = {}, 0
+    for i = 1, 5 do
+      threads[i] = started(function()
+        local _ <close> = setmetatable({}, { __close = function()
+          if threads[i + 1] then threads[i + 1]:throw(i + 1) end
+        end })
+        begun = begun + 1
+        remoteobj.sleep(1e9)
+      end)
+    end
+    await(function() return begun == 5 end)
+    threads[1]:throw(1)
+    for i = 1, 5 do
+      assert.are.same({ false, i }, { pcall(threads[i].join, threads[i]) })
+    end
+  end)
+
+  it("waits where C code blocks outside the library until that returns", function()
+    local time = require "posix.time"
+    local t = started(function()
+      time.nanosleep { tv_sec = 0, tv_nsec = 20000000 }
+      while true do end
+    end)
+    t:throw "late"
+    assert.has_error(function() t:join() end)
+  end)
+
+  it("is caught by a generator where it has yielded, and its stream keeps what was yielded", function()
+    local made = 0
+    local t = started(function()
+      for i = 1, math.huge do
+        made = i
+        local ok, err = pcall(function() local _ = coroutine.yield(i) end)
+        if not ok then return err end
+      end
+    end)
+    local last = -1
+    await(function() -- its stream is full: it stands still
+      local still = made == last
+      last = made
+      remoteobj.sleep(0.01)
+      return still and made > 0
+    end)
+    t:throw "caught"
+    local seen = 0
+    for i in t:iter() do
+      assert.are.equal(seen + 1, i)
+      seen = i
+    end
+    assert.are.equal(made, seen)
+    assert.are.equal("caught", (t:results()))
+  end)
+
+  it("in a fork is for the parent's threads no more", function()
+    local t = started(remoteobj.sleep, 1e9)
+    local p = process(function() return t:throw "x" end)
+    p:start():join()
+    assert.is_false(p.result)
+    assert.is_true(t:is_alive())
+    t:throw "x"
+    pcall(t.join, t)
+  end)
+end)
+
 describe("many threads", function()
   it("in pure loops progress alike, and so do the program and requests", function()
     local _, remote = fixture.open(fixture.counter())

@@ -15,8 +15,8 @@ local pack, unpack = table.pack, table.unpack
 local methods = {}
 
 --- A thread that runs a function: what `thread` gives. It has the interface of a `Process`, but for `terminate` and
--- `kill`, which no thread can have. A `<close>` variable of it joins at the end of the block. Dropping the handle
--- changes nothing: the thread goes on.
+-- `kill`, which no thread can have: `throw` takes their place. A `<close>` variable of it joins at the end of the block.
+-- Dropping the handle changes nothing: the thread goes on.
 -- @type Thread
 
 --- Its name: `name_`, or the function's name and a number, which counts threads alone.
@@ -188,6 +188,20 @@ function methods:start()
   self._child = native.start(self.daemon, run, inside_of(self))
   self._func, self._arguments = nil, nil
   return self
+end
+
+--- Raises an error in the thread: at its next instruction; in a wait of the library at once; where it has called C code
+-- that blocks otherwise, when that returns. It is an error like any other: `pcall` catches it, values to be closed are.
+-- Errors that are thrown one after the other are raised so. A thread that throws into itself raises at once.
+-- @function Thread:throw
+-- @param err any value
+-- @treturn boolean false when the thread had ended already; after true its function may still have been about to end
+-- @raise when it was not started
+function methods:throw(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'throw' (value expected)", 2)
+  end
+  return handle.child_of(self, 2):throw((...))
 end
 
 function methods:_failure()

@@ -264,6 +264,41 @@ int ro_hook_closing(ro_Lock *lock) {
   return 1;
 }
 
+void ro_hook_listen(ro_Lock *lock) {
+  atomic_store(&lock->interrupt, 1); /* also if that waits until another coroutine runs */
+  if (lock->running != ro_wait_self(lock)->base)
+    ro_hook_follow(lock, 1);
+}
+
+/* Asks once. As ro_hook_told. */
+static int ask(lua_State *L, ro_Thread *self) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, self);
+  if (lua_pcall(L, 0, 2, 0) != LUA_OK)
+    return 1;
+  if (!lua_toboolean(L, -2)) {
+    lua_pop(L, 2);
+    return 0;
+  }
+  lua_remove(L, -2);
+  return 1;
+}
+
+int ro_hook_told(ro_Lock *lock, lua_State *L) {
+  ro_Thread *self = ro_wait_self(lock);
+  int told;
+  if (!ro_thread_is_told(self) || self->asks || L == self->base)
+    return 0;
+  atomic_store(&self->told, 0); /* first, as somebody may tell it more meanwhile */
+  self->asks = 1;
+  told = ask(L, self);
+  self->asks = 0;
+  if (told) { /* and perhaps more */
+    atomic_store(&self->told, 1);
+    ro_hook_listen(lock);
+  }
+  return told;
+}
+
 void ro_hook_attend(ro_Lock *lock) {
   if (lock->attention.moment < RO_PATIENCE_LEAST || atomic_load(&lock->interrupt))
     return;
@@ -295,6 +330,8 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     ro_turn_yield(lock);
   if (ro_hook_closing(lock))
     luaL_error(L, RO_CLOSING);
+  if (ro_hook_told(lock, L))
+    lua_error(L);
   if (wanted && users_hook(lock, L) == user.hook) /* the other threads have left it alone */
     user.hook(L, ar);
 }

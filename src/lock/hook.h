@@ -56,6 +56,15 @@ void ro_hook_close(ro_Lock *lock);
 */
 int ro_hook_closing(ro_Lock *lock);
 
+/* Has the running coroutine of a thread that was told something interrupted, so that it asks what. */
+void ro_hook_listen(ro_Lock *lock);
+
+/*
+** Asks for the calling thread, which runs L, what it was told. Returns 1 with an error to be raised on the stack, or 0. Needs four free stack
+** slots. [-0, +(0|1), -]
+*/
+int ro_hook_told(ro_Lock *lock, lua_State *L);
+
 /* Is the coroutine L known to be running, and kept alive by others than the note. */
 int ro_hook_tracked(const ro_Lock *lock, lua_State *L);
 

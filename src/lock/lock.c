@@ -70,6 +70,8 @@ static void in_child(ro_ForkNode *node) {
   ro_wait_forget(&lock->program);
   lock->program.granted = lock->program.raised = lock->program.woken = 0;
   lock->program.polls = lock->program.awaits = 0;
+  lock->program.base = NULL;
+  atomic_store(&lock->program.told, 0);
   lock->active = 0;
 }
 

@@ -220,6 +220,25 @@ void ro_wait_interrupted(lua_State *L);
 */
 int ro_wait_child(lua_State *L, int pid, int options, int interruptible);
 
+/* ---- what others have to say to a thread ---- */
+
+/*
+** The function on top of L, which is kept as long as the lock or until ro_thread_deafen, is what `thread` asks once it was told
+** (ro_thread_tell), between two instructions of Lua or where it waits in the library: it gives false; or true and an error, which is
+** raised there, and is asked again. Nothing is raised on the coroutine that the thread has entered with: there
+** ro_thread_is_told says that it is time to let another go on. [-1, +0, m]
+*/
+void ro_thread_hear(lua_State *L, ro_Thread *thread);
+
+/* Forgets that function. With the lock held. [-0, +0, -] */
+void ro_thread_deafen(lua_State *L, ro_Thread *thread);
+
+/* Makes a thread ask. With the lock held, by another thread. */
+void ro_thread_tell(ro_Thread *thread);
+
+/* Was it told, and has not asked yet. */
+int ro_thread_is_told(const ro_Thread *thread);
+
 /* Is the state closing (ro_lock_close). May be called without the lock. */
 int ro_lock_closes(const ro_Lock *lock);
 

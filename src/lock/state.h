@@ -75,12 +75,14 @@ struct ro_Thread {
   int64_t latest;             /* or at this time (mutex) */
   int signal;                 /* the signal that `target` has unblocked */
   int woken;                  /* its wait is to end early */
+  atomic_int told;            /* somebody has something to say to it; see ro_thread_hear */
+  int asks;                   /* asks what that is */
   int polls;                  /* is in a wait for descriptors, others have the lock */
   int awaits;                 /* is in ro_wait_interests */
   int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
   int grace;                  /* how many instructions until it is told, or told again */
   ro_Target target;           /* the native thread that took the lock last (mutex) */
-  lua_State *base;            /* the coroutine it entered with; the library's threads only */
+  lua_State *base;            /* the coroutine it entered with; NULL for the program */
   lua_State *running;         /* its running coroutine, while another holds the lock */
   ro_WaitObserver observer;
   void *context;

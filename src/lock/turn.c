@@ -222,6 +222,8 @@ static void resume_running(ro_Lock *lock, ro_Thread *self) {
   ro_slot_hold(lock->slot);
   if (atomic_load(&lock->closing) && self != &lock->program)
     ro_hook_close(lock);
+  else if (ro_thread_is_told(self))
+    ro_hook_listen(lock);
   else if (atomic_load(&lock->interrupt)) /* asked for before the handler could tell who is the holder */
     ro_hook_follow(lock, RO_LEAST_TURN);
 }

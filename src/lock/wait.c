@@ -39,6 +39,25 @@ void ro_thread_wake(ro_Thread *thread) {
   pthread_mutex_unlock(&lock->mutex);
 }
 
+void ro_thread_hear(lua_State *L, ro_Thread *thread) {
+  lua_rawsetp(L, LUA_REGISTRYINDEX, thread);
+}
+
+void ro_thread_deafen(lua_State *L, ro_Thread *thread) {
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, thread);
+  atomic_store(&thread->told, 0);
+}
+
+void ro_thread_tell(ro_Thread *thread) {
+  atomic_store(&thread->told, 1);
+  ro_thread_wake(thread);
+}
+
+int ro_thread_is_told(const ro_Thread *thread) {
+  return atomic_load_explicit(&thread->told, memory_order_relaxed);
+}
+
 ro_Thread *ro_wait_self(ro_Lock *lock) {
   return lock->active ? lock->holder : &lock->program;
 }
@@ -72,8 +91,11 @@ static int fail(lua_State *L, const char *text, int e) {
   return RO_WAIT_FAILED;
 }
 
-static int check_closing(lua_State *L, ro_Lock *lock) {
-  return ro_hook_closing(lock) ? fail(L, RO_CLOSING, 0) : 0;
+/* Is the calling thread to end, or to raise what others have to say. As ro_wait_try. */
+static int check_told(lua_State *L, ro_Lock *lock) {
+  if (ro_hook_closing(lock))
+    return fail(L, RO_CLOSING, 0);
+  return ro_hook_told(lock, L) ? RO_WAIT_FAILED : 0;
 }
 
 /*
@@ -99,7 +121,7 @@ static int run_hook(lua_State *L, lua_State *hooked) {
 ** and luaposix hook the main coroutine, also while the program waits in another. As ro_wait_try.
 */
 static int after_signal(lua_State *L, ro_Lock *lock) {
-  int r = check_closing(L, lock);
+  int r = check_told(L, lock);
   if (r == 0)
     r = run_hook(L, L);
   if (r == 0 && lock->main != L && ro_wait_self(lock) == &lock->program)
@@ -282,7 +304,7 @@ static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline,
     e = ready < 0 ? errno : 0;
     if (e != 0 && e != EINTR)
       return fail(L, "cannot wait", e);
-    if (e == 0 ? check_closing(L, lock) != 0 : after_signal(L, lock) != 0)
+    if (e == 0 ? check_told(L, lock) != 0 : after_signal(L, lock) != 0)
       return RO_WAIT_FAILED;
     own = e == 0 ? own_ready(p, ready) : 0;
     attended = p->interests > 0 && ro_polled_attend(L, p, lock, ready);
@@ -306,7 +328,7 @@ int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline
   int ready, e;
   if (self == &lock->program && !ro_hook_tracked(lock, L))
     ro_hook_note(lock, L);
-  if (check_closing(L, lock) != 0)
+  if (check_told(L, lock) != 0)
     return RO_WAIT_FAILED;
   if (take_wake(self) && (flags & RO_WAIT_WAKEABLE))
     deadline = 0;

@@ -50,10 +50,12 @@ struct Thread {
   int finished;             /* no further ones will come */
   int cancelled;            /* the reader wants no more */
   int unread;               /* the handle is gone: there is no reader */
+  lua_Integer thrown,
+      raised; /* how many errors were thrown into it, and raised: those between are in a user value */
 };
 
 /* User values of a record. */
-enum { COROUTINE = 1, STREAM, PROBLEM, RECORD_VALUES = PROBLEM };
+enum { COROUTINE = 1, STREAM, PROBLEM, THROWN, RECORD_VALUES = THROWN };
 
 typedef struct Handle {
   Thread *thread; /* its record is the user value */
@@ -199,6 +201,19 @@ static void run(Thread *t) {
     keep_problem(L, t);
 }
 
+/* What the thread asks once it was told: is there an error that was thrown into it, and which. Upvalue: its record. */
+static int take_thrown(lua_State *L) {
+  Thread *t = lua_touserdata(L, lua_upvalueindex(1));
+  lua_pushboolean(L, t->raised < t->thrown);
+  if (t->raised == t->thrown)
+    return 1;
+  lua_getiuservalue(L, lua_upvalueindex(1), THROWN);
+  lua_rawgeti(L, -1, ++t->raised);
+  lua_pushnil(L);
+  lua_rawseti(L, -3, t->raised);
+  return 2;
+}
+
 /* Needs no memory. The coroutine is garbage then, but none is collected before this thread leaves. */
 static void finish(Thread *t) {
   lua_State *L = t->L;
@@ -209,7 +224,9 @@ static void finish(Thread *t) {
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, t);
   lua_pop(L, 1);
+  ro_thread_deafen(L, t->thread);
   t->ended = 1;
+  t->thread = NULL;
   t->L = NULL;
   if (t->over.fd >= 0)
     ro_event_set(&t->over);
@@ -245,6 +262,8 @@ static Thread *new_thread(lua_State *L) {
   lua_setiuservalue(L, -2, COROUTINE);
   lua_newtable(L);
   lua_setiuservalue(L, -2, STREAM);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, THROWN);
   h = lua_newuserdatauv(L, sizeof *h, 1);
   h->thread = t;
   luaL_setmetatable(L, HANDLE);
@@ -253,19 +272,30 @@ static Thread *new_thread(lua_State *L) {
   return t;
 }
 
+/* Has the registry keep the record at `record`, and the function with which the thread asks what was thrown. [-0, +0, m] */
+static void keep(lua_State *L, Thread *t, int record) {
+  lua_pushvalue(L, record);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+  lua_pushvalue(L, record);
+  lua_pushcclosure(L, take_thrown, 1);
+  ro_thread_hear(L, t->thread);
+}
+
+/* Undoes what was done for a thread that does not start. */
+static void let_go(lua_State *L, Thread *t) {
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+  ro_thread_deafen(L, t->thread);
+  ro_thread_end(t->thread);
+  t->thread = NULL;
+}
+
 /* Starts the native thread. Returns 0 or an errno. */
 static int begin(Crew *crew, Thread *t) {
-  int code;
-  t->thread = ro_thread_new(crew->lock, NULL, NULL);
-  if (t->thread == NULL)
-    return ENOMEM;
-  t->crew = crew;
-  code = ro_thread_start(&t->native, thread_main, t);
-  if (code != 0) {
-    t->crew = NULL;
-    ro_thread_end(t->thread);
+  int code = ro_thread_start(&t->native, thread_main, t);
+  if (code != 0)
     return code;
-  }
+  t->crew = crew;
   t->next = crew->first;
   crew->first = t;
   return 0;
@@ -295,12 +325,13 @@ static int thread_start(lua_State *L) {
   for (int i = MAIN + 1; i <= last; i++)
     lua_pushvalue(L, i);
   lua_xmove(L, t->L, last);
-  lua_pushvalue(L, last + 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+  t->thread = ro_thread_new(crew->lock, NULL, NULL);
+  if (t->thread == NULL)
+    return luaL_error(L, "not enough memory");
+  keep(L, t, last + 1);
   code = begin(crew, t);
   if (code != 0) {
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, t);
+    let_go(L, t);
     return luaL_error(L, "cannot start a thread: %s", strerror(code));
   }
   return 1;
@@ -314,8 +345,9 @@ static void wait_for_change(lua_State *L, Thread *t, int64_t deadline) {
     lua_error(L);
 }
 
+/* An error that was thrown into the thread is raised where that has yielded: so it must go on, be it with a value too many. */
 static int is_full(const Thread *t) {
-  return t->given - t->taken >= MOST_WAITING && !t->cancelled && !t->unread;
+  return t->given - t->taken >= MOST_WAITING && !t->cancelled && !t->unread && !ro_thread_is_told(t->thread);
 }
 
 /* record:send(value): yields a value, waiting for room; false when the reader wants no more. */
@@ -464,11 +496,40 @@ static int handle_cancel(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg handle_methods[] = {{"own", handle_own},         {"pid", handle_pid},
-                                          {"alive", handle_alive},     {"status", handle_status},
-                                          {"problem", handle_problem}, {"sentinel", handle_sentinel},
-                                          {"wait", handle_wait},       {"receive", handle_receive},
-                                          {"cancel", handle_cancel},   {NULL, NULL}};
+/*
+** handle:throw(err): raises err in the thread; false when that has ended. Its function may be about to end, and not come
+** to raise it.
+*/
+static int handle_throw(lua_State *L) {
+  enum { VALUE = 2 };
+  Thread *t = check_handle(L);
+  luaL_checkany(L, VALUE);
+  lua_settop(L, VALUE);
+  if (is_running(t)) {
+    if (t->thread == ro_lock_holder(t->crew->lock))
+      return lua_error(L);
+    lua_getiuservalue(L, 1, 1);
+    lua_getiuservalue(L, -1, THROWN);
+    lua_pushvalue(L, VALUE);
+    lua_rawseti(L, -2, t->thrown + 1);
+    t->thrown++;
+    ro_thread_tell(t->thread);
+  }
+  lua_pushboolean(L, is_running(t));
+  return 1;
+}
+
+static const luaL_Reg handle_methods[] = {{"own", handle_own},
+                                          {"pid", handle_pid},
+                                          {"alive", handle_alive},
+                                          {"status", handle_status},
+                                          {"problem", handle_problem},
+                                          {"sentinel", handle_sentinel},
+                                          {"wait", handle_wait},
+                                          {"receive", handle_receive},
+                                          {"cancel", handle_cancel},
+                                          {"throw", handle_throw},
+                                          {NULL, NULL}};
 
 /* ---- functions ---- */
 
