@@ -185,7 +185,12 @@ end
 function methods:start()
   self:_check_new()
   make_exit_safe()
-  self._child = native.start(self.daemon, run, inside_of(self))
+  self._child = native.new(self.daemon, run, inside_of(self)) -- which is there when the thread begins
+  local ok, problem = pcall(self._child.start, self._child)
+  if not ok then
+    self._child = nil
+    error(problem, 2)
+  end
   self._func, self._arguments = nil, nil
   return self
 end

@@ -35,7 +35,7 @@ typedef struct Crew {
 
 struct Thread {
   Thread *next;
-  Crew *crew; /* NULL: never started */
+  Crew *crew; /* NULL: not started */
   ro_Thread *thread;
   pthread_t native;
   lua_State *L; /* the coroutine that it runs on */
@@ -83,7 +83,7 @@ static Thread *check_own(lua_State *L) {
 }
 
 static int is_running(const Thread *t) {
-  return !t->ended && is_own(t);
+  return t->crew != NULL && !t->ended && is_own(t);
 }
 
 /* ---- the crew ---- */
@@ -302,20 +302,15 @@ static int begin(Crew *crew, Thread *t) {
 }
 
 /*
-** start(daemon, main, ...): starts a thread that runs main(record, ...), which returns the exit code, 0 or 1. Gives the
+** new(daemon, main, ...): a thread that is to run main(record, ...), which returns the exit code, 0 or 1. Gives the
 ** handle.
 */
-static int thread_start(lua_State *L) {
+static int thread_new(lua_State *L) {
   enum { DAEMON = 1, MAIN };
-  int last = lua_gettop(L), code;
-  Crew *crew = crew_of(L);
+  int last = lua_gettop(L);
   Thread *t;
   luaL_checktype(L, MAIN, LUA_TFUNCTION);
   luaL_checkstack(L, last + 10, NULL);
-  code = ro_lock_activate(L);
-  if (code != 0)
-    return luaL_error(L, "cannot start a thread: %s", strerror(code));
-  sweep(crew);
   t = new_thread(L);
   t->daemon = lua_toboolean(L, DAEMON);
   if (!lua_checkstack(t->L, last + 10))
@@ -325,16 +320,28 @@ static int thread_start(lua_State *L) {
   for (int i = MAIN + 1; i <= last; i++)
     lua_pushvalue(L, i);
   lua_xmove(L, t->L, last);
+  return 1;
+}
+
+/* handle:start(): once. The thread may run before this returns. */
+static int handle_start(lua_State *L) {
+  Thread *t = check_handle(L);
+  Crew *crew = crew_of(L);
+  int code = ro_lock_activate(L);
+  if (code != 0)
+    return luaL_error(L, "cannot start a thread: %s", strerror(code));
+  sweep(crew);
   t->thread = ro_thread_new(crew->lock, NULL, NULL);
   if (t->thread == NULL)
-    return luaL_error(L, "not enough memory");
-  keep(L, t, last + 1);
+    return luaL_error(L, "cannot start a thread: %s", strerror(ENOMEM));
+  lua_getiuservalue(L, 1, 1);
+  keep(L, t, lua_gettop(L));
   code = begin(crew, t);
   if (code != 0) {
     let_go(L, t);
     return luaL_error(L, "cannot start a thread: %s", strerror(code));
   }
-  return 1;
+  return 0;
 }
 
 /* ---- methods of records: for the thread itself ---- */
@@ -460,7 +467,7 @@ static int handle_wait(lua_State *L) {
   int64_t deadline = luaL_checkinteger(L, 2);
   int stream = lua_toboolean(L, 3);
   luaL_checkstack(L, 10, NULL);
-  if (!t->ended && t->thread == ro_lock_holder(t->crew->lock))
+  if (is_running(t) && t->thread == ro_lock_holder(t->crew->lock))
     return luaL_error(L, "a thread cannot wait for itself");
   while (!t->ended && !(stream && (t->given > t->taken || t->finished)) && ro_now() < deadline)
     wait_for_change(L, t, deadline);
@@ -519,17 +526,11 @@ static int handle_throw(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg handle_methods[] = {{"own", handle_own},
-                                          {"pid", handle_pid},
-                                          {"alive", handle_alive},
-                                          {"status", handle_status},
-                                          {"problem", handle_problem},
-                                          {"sentinel", handle_sentinel},
-                                          {"wait", handle_wait},
-                                          {"receive", handle_receive},
-                                          {"cancel", handle_cancel},
-                                          {"throw", handle_throw},
-                                          {NULL, NULL}};
+static const luaL_Reg handle_methods[] = {
+    {"start", handle_start},       {"own", handle_own},       {"pid", handle_pid},
+    {"alive", handle_alive},       {"status", handle_status}, {"problem", handle_problem},
+    {"sentinel", handle_sentinel}, {"wait", handle_wait},     {"receive", handle_receive},
+    {"cancel", handle_cancel},     {"throw", handle_throw},   {NULL, NULL}};
 
 /* ---- functions ---- */
 
@@ -539,8 +540,7 @@ static int thread_is_program(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"start", thread_start}, {"is_program", thread_is_program}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"new", thread_new}, {"is_program", thread_is_program}, {NULL, NULL}};
 
 static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc) {
   luaL_newmetatable(L, name);
