@@ -281,6 +281,11 @@ function Process:terminate() end
 ---@return boolean sent false when it had ended already
 function Process:kill() end
 
+---Raises an error in its function, also while it waits.
+---@param err any
+---@return boolean thrown false when it had ended already
+function Process:throw(err) end
+
 ---A thread that runs a function in this Lua state.
 ---@class remoteobj.Thread: remoteobj.Job
 local Thread = {}

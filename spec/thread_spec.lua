@@ -420,6 +420,13 @@ describe("yields of threads", function()
 end)
 
 describe("throw", function()
+  --- A thread that sleeps until its handle is closed.
+  local function sleeper()
+    local t
+    t = thread { remoteobj.sleep, 1e9, raises_ = false, close_ = function() t:throw "enough" end }
+    return t:start()
+  end
+
   -- Functions that never end by themselves; they say when they have begun.
   local places = {
     ["a loop that calls nothing"] = function(begin) begin() while true do end end,
@@ -436,18 +443,20 @@ describe("throw", function()
     end,
     ["a poll"] = function(begin) begin() remoteobj.poll({}) end,
     ["a wait for a thread"] = function(begin)
-      local t <const> = thread(function() remoteobj.sleep(1e9) end):start()
+      local t <close> = sleeper()
       begin()
       t:join()
     end,
     ["a wait for a process"] = function(begin)
-      local p <const> = process(function() remoteobj.sleep(1e9) end):start()
+      local p = process(function() remoteobj.sleep(1e9) end):start()
+      local _ <close> = setmetatable({}, { __close = function() p:kill() p:join() end })
       begin()
       p:join()
     end,
     ["a loop over what a thread yields"] = function(begin)
+      local t <close> = sleeper()
       begin()
-      for _ in thread(function() remoteobj.sleep(1e9) end):start():iter() do end
+      for _ in t:iter() do end
     end,
     ["a stream that is full"] = function(begin)
       for i = 1, math.huge do

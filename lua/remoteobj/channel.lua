@@ -5,7 +5,7 @@ local core = require "remoteobj.core"
 local native = core._process
 
 -- Kinds of records in a journal.
-local ERROR, RESULT, RETURNED, FAILED = 1, 2, 3, 4
+local ERROR, RESULT, RETURNED, FAILED, THROWN = 1, 2, 3, 4, 5
 
 -- Counts records, contexts and raises: what came earlier has the smaller number.
 local count = 0
@@ -16,7 +16,9 @@ local function tick()
 end
 
 -- Set by who knows books: make_book(channel) makes the Except of a channel.
-local channels = { ERROR = ERROR, RESULT = RESULT, RETURNED = RETURNED, FAILED = FAILED, make_book = nil }
+local channels = {
+  ERROR = ERROR, RESULT = RESULT, RETURNED = RETURNED, FAILED = FAILED, THROWN = THROWN, make_book = nil,
+}
 
 local Channel = {}
 Channel.__index = Channel
@@ -60,7 +62,7 @@ local function arrived(self, body, kind, time, pid, number, group)
   if kind == RETURNED or kind == FAILED then
     self.outcome, self.body, self.time, self.pid, self.number = kind, body, time, pid, number
     keep_result(self)
-  else
+  elseif kind ~= THROWN then
     self:book():_arrived(kind, body, time, pid .. ":" .. number, group)
   end
 end
@@ -74,6 +76,18 @@ function Channel:pull()
   for body, kind, time, pid, number, group in journal.next, journal do
     arrived(self, body, kind, time, pid, number, group)
   end
+end
+
+--- In the process that the channel was made for: takes the next error that others have thrown into it.
+-- @return whether there is one, and the error
+function Channel:next_thrown()
+  local journal = self.journal
+  for body, kind in journal.next, journal do
+    if kind == THROWN then
+      return true, (body:values())
+    end
+  end
+  return false
 end
 
 channels.new = new_channel

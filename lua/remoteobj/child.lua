@@ -44,6 +44,20 @@ local function exit_child(code)
   native.exit(code)
 end
 
+local channel -- that of this process
+
+local function next_thrown()
+  return channel:next_thrown()
+end
+
+--- From now on errors can be thrown into the function. Where that can't be, nobody finds that it is attended.
+local function heed(self)
+  channel = self._channel
+  if native.heed(next_thrown) and channel.journal:attend() then
+    native.look()
+  end
+end
+
 --- All that a child does. Returns its exit code.
 function child.run(self)
   native.name_process(self.name)
@@ -52,6 +66,7 @@ function child.run(self)
   if self._known_as and type(self._func) == "function" then
     native.name_function(self._func, self._known_as)
   end
+  heed(self)
   local code = worker.run(self)
   run_endings()
   return code

@@ -170,4 +170,26 @@ function methods:kill()
   return send_signal(self, SIGKILL)
 end
 
+--- Raises an error in the process's function: at its next instruction; in a wait of the library at once; where it has
+-- called C code that blocks otherwise, when that returns, and sleeps and polls return early. It is an error like any
+-- other: `pcall` catches it, values to be closed are. Errors that are thrown one after the other are raised so. The
+-- value travels as arguments do.
+-- @function Process:throw
+-- @param err any value that can be sent
+-- @treturn boolean false when the process had ended already; after true its function may still have been about to end
+-- @raise when it was not started; `Unsendable`
+function methods:throw(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'throw' (value expected)", 2)
+  elseif self._inside == native.getpid() then
+    error((...), 0)
+  end
+  local process = handle.child_of(self, 2)
+  if not process:alive() then
+    return false
+  end
+  append(self, "append_error", channels.THROWN, nil, (...))
+  return process:call(self._channel.journal:attended(process:pid())) -- else it has not begun yet, and will look
+end
+
 return handle.class("process", methods)

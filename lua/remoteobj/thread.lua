@@ -15,8 +15,8 @@ local pack, unpack = table.pack, table.unpack
 local methods = {}
 
 --- A thread that runs a function: what `thread` gives. It has the interface of a `Process`, but for `terminate` and
--- `kill`, which no thread can have: `throw` takes their place. A `<close>` variable of it joins at the end of the block.
--- Dropping the handle changes nothing: the thread goes on.
+-- `kill`, which no thread can have: `throw` takes their place. A `<close>` variable of it joins at the end of the
+-- block. Dropping the handle changes nothing: the thread goes on.
 -- @type Thread
 
 --- Its name: `name_`, or the function's name and a number, which counts threads alone.

@@ -43,12 +43,12 @@ static lua_CFunction original_upvalue(lua_State *L) {
 }
 
 /*
-** Does nobody have to know what L resumes? So it is while the state has a single thread and L is the main coroutine:
+** Does nobody have to know what L resumes? So it is while nobody interrupts the state's single thread and L is the main coroutine:
 ** should the first thread begin in the other coroutine, that is noted, and whoever finds the note outdated takes the
 ** main one for running. The original is then the last call, since a frame more costs as much as everything else here.
 */
 static int is_simple(const ro_Lock *lock, const lua_State *L) {
-  return !lock->active && L == lock->main;
+  return !lock->interruptible && L == lock->main;
 }
 
 /*

@@ -113,7 +113,7 @@ static int closes_holder(const ro_Lock *lock) {
 }
 
 void ro_hook_follow(ro_Lock *lock, int instructions) {
-  if (!lock->active)
+  if (!lock->interruptible)
     return;
   if (closes_holder(lock))
     instructions = closing_turn(lock->holder);
@@ -166,7 +166,7 @@ void ro_hook_born(ro_Lock *lock, lua_State *L, lua_State *born) {
 /* Takes our hook off the coroutine it has fired on; returns the user's. */
 static ro_UserHook take_off(ro_Lock *lock, lua_State *L) {
   ro_UserHook user;
-  if (lock->active)
+  if (lock->interruptible)
     ro_slot_release(lock->slot);
   if (lock->armed == L) {
     ro_hook_disarm(lock);
@@ -175,7 +175,7 @@ static ro_UserHook take_off(ro_Lock *lock, lua_State *L) {
     user = inherited_hook(lock, L);
     lua_sethook(L, user.hook, user.mask, user.count);
   }
-  if (lock->active)
+  if (lock->interruptible)
     ro_slot_hold(lock->slot);
   return user;
 }
@@ -283,6 +283,12 @@ static int ask(lua_State *L, ro_Thread *self) {
   return 1;
 }
 
+void ro_hook_called(ro_Lock *lock, int is_holder) {
+  atomic_store(&lock->program.told, 1);
+  if (is_holder)
+    atomic_store(&lock->interrupt, 1);
+}
+
 int ro_hook_told(ro_Lock *lock, lua_State *L) {
   ro_Thread *self = ro_wait_self(lock);
   int told;
@@ -316,6 +322,13 @@ static int stays_attentive(const ro_Lock *lock, const lua_State *L) {
          ro_now() < lock->attentive_until;
 }
 
+/* Of a single thread, which has asked what it was told, or can't here. */
+static void forget_interrupt(ro_Lock *lock) {
+  atomic_store(&lock->interrupt, 0); /* first, as the handler may come in between */
+  if (ro_thread_is_told(&lock->program))
+    atomic_store(&lock->interrupt, 1);
+}
+
 /* The hook: the place between two VM instructions where another thread may have the lock. */
 static void on_hook(lua_State *L, lua_Debug *ar) {
   ro_Lock *lock = ro_lock_of(L);
@@ -332,6 +345,8 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
     luaL_error(L, RO_CLOSING);
   if (ro_hook_told(lock, L))
     lua_error(L);
+  if (!lock->active)
+    forget_interrupt(lock);
   if (wanted && users_hook(lock, L) == user.hook) /* the other threads have left it alone */
     user.hook(L, ar);
 }

@@ -59,6 +59,9 @@ int ro_hook_closing(ro_Lock *lock);
 /* Has the running coroutine of a thread that was told something interrupted, so that it asks what. */
 void ro_hook_listen(ro_Lock *lock);
 
+/* For the signal handler: another process has told the program something; does the program hold the lock. */
+void ro_hook_called(ro_Lock *lock, int is_holder);
+
 /*
 ** Asks for the calling thread, which runs L, what it was told. Returns 1 with an error to be raised on the stack, or 0. Needs four free stack
 ** slots. [-0, +(0|1), -]

@@ -49,10 +49,11 @@ static void in_child(ro_ForkNode *node) {
   ro_turn_init(&lock->program.turn);
   lock->interests = NULL; /* the parent's */
   lock->awaiting = 0;
-  if (!lock->active)
+  if (!lock->interruptible)
     return;
   held = pthread_equal(atomic_load(&lock->slot->holder), pthread_self());
   ro_slot_release(lock->slot);
+  ro_slot_heed(lock->slot, 0);
   if (held)
     ro_hook_disarm(lock);
   else
@@ -72,7 +73,7 @@ static void in_child(ro_ForkNode *node) {
   lock->program.polls = lock->program.awaits = 0;
   lock->program.base = NULL;
   atomic_store(&lock->program.told, 0);
-  lock->active = 0;
+  lock->active = lock->interruptible = 0;
 }
 
 /* ---- the lock itself ---- */
@@ -107,7 +108,7 @@ static int lock_gc(lua_State *L) {
     ro_slot_free(slot);
   }
   lock->slot = NULL;
-  lock->active = 0;
+  lock->active = lock->interruptible = 0;
   atomic_store(&lock->closing, 1);
   ro_atfork_remove(&lock->fork);
   for (ro_Thread *t = lock->threads, *next; t != NULL; t = next) {
@@ -164,8 +165,10 @@ static ro_Lock *new_lock(lua_State *L) {
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, lock_gc);
   lua_setfield(L, -2, "__gc");
-  lua_pushboolean(L, 0); /* a place for ro_hook_note, which must not need memory */
+  lua_pushboolean(L, 0); /* places for ro_hook_note, which must not need memory, and for ro_lock_heed */
   lua_rawsetp(L, LUA_REGISTRYINDEX, &lock->noted);
+  lua_pushboolean(L, 0);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &lock->program);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &lock_key);
   e = init_lock(lock);
@@ -196,45 +199,96 @@ int ro_lock_wanted(const ro_Lock *lock) {
 
 /* ---- activation ---- */
 
-/* The signal number in the module's table of limits. [-0, +0, v] */
-static int limits_signal(lua_State *L) {
+/* Pushes limits.signal; returns it, or 0 where it is no signal that can be used. [-0, +1, m] */
+static int push_signal(lua_State *L) {
   lua_Integer signo;
   int is_integer;
   ro_push_limits(L);
   lua_getfield(L, -1, "signal");
+  lua_remove(L, -2);
   signo = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer)
-    luaL_error(L, "limits.signal: signal number expected, got %s", luaL_typename(L, -1));
-  if (signo < 1 || signo > INT_MAX || !ro_signal_usable((int)signo))
-    luaL_error(L, "limits.signal: %I is no signal that can be used", (LUAI_UACINT)signo);
-  lua_pop(L, 2);
-  return (int)signo;
+  return is_integer && signo >= 1 && signo <= INT_MAX && ro_signal_usable((int)signo) ? (int)signo : 0;
 }
 
-int ro_lock_activate(lua_State *L) {
-  ro_Lock *lock = ro_lock_of(L);
-  int signo, e;
-  luaL_checkstack(L, 4, NULL);
-  signo = limits_signal(L);
-  if (atomic_load(&lock->closing))
-    return ECANCELED;
-  e = ro_signal_install(signo);
+/* The same, which must be one that can be used. [-0, +0, v] */
+static int check_signal(lua_State *L) {
+  int signo = push_signal(L);
+  if (signo == 0 && !lua_isinteger(L, -1))
+    luaL_error(L, "limits.signal: signal number expected, got %s", luaL_typename(L, -1));
+  if (signo == 0)
+    luaL_error(L, "limits.signal: %I is no signal that can be used", (LUAI_UACINT)lua_tointeger(L, -1));
+  lua_pop(L, 1);
+  return signo;
+}
+
+static int need_slot(ro_Lock *lock) {
+  if (lock->slot == NULL)
+    lock->slot = ro_slot_new(lock);
+  return lock->slot != NULL ? 0 : ENOMEM;
+}
+
+/* Makes it possible to interrupt the calling thread by a signal. Returns 0 or an errno. */
+static int make_interruptible(ro_Lock *lock, int signo) {
+  int e = ro_signal_install(signo);
+  if (e == 0)
+    e = need_slot(lock);
   if (e != 0)
     return e;
-  if (lock->slot == NULL && (lock->slot = ro_slot_new(lock)) == NULL)
-    return ENOMEM;
   atomic_store(&lock->signal, signo);
   if (lock->active)
     return 0;
   ro_signal_unblock(signo);
   lock->program.signal = signo;
   lock->program.target = ro_signal_self();
+  return 0;
+}
+
+int ro_lock_activate(lua_State *L) {
+  ro_Lock *lock = ro_lock_of(L);
+  int signo, e;
+  luaL_checkstack(L, 4, NULL);
+  signo = check_signal(L);
+  if (atomic_load(&lock->closing))
+    return ECANCELED;
+  e = make_interruptible(lock, signo);
+  if (e != 0 || lock->active)
+    return e;
   if (!ro_hook_tracked(lock, L))
     ro_hook_note(lock, L);
   lock->holder = &lock->program;
-  lock->active = 1;
+  lock->active = lock->interruptible = 1;
   ro_slot_hold(lock->slot);
   return 0;
+}
+
+int ro_lock_will_heed(lua_State *L) {
+  int signo;
+  luaL_checkstack(L, 4, NULL);
+  signo = push_signal(L);
+  lua_pop(L, 1);
+  return signo != 0 && need_slot(ro_lock_of(L)) == 0 && ro_signal_prepare(signo) == 0 ? signo : 0;
+}
+
+int ro_lock_heed(lua_State *L, int signo) {
+  ro_Lock *lock = ro_lock_of(L);
+  int e = make_interruptible(lock, signo);
+  if (e != 0) {
+    lua_pop(L, 1);
+    return e;
+  }
+  ro_thread_hear(L, &lock->program);
+  if (!ro_hook_tracked(lock, L))
+    ro_hook_note(lock, L);
+  lock->program.base = L;
+  lock->interruptible = 1;
+  ro_slot_heed(lock->slot, 1);
+  ro_slot_hold(lock->slot);
+  return 0;
+}
+
+void ro_lock_call_self(ro_Lock *lock) {
+  if (lock->interruptible)
+    ro_hook_called(lock, 1);
 }
 
 /* ---- threads ---- */

@@ -236,6 +236,24 @@ void ro_thread_deafen(lua_State *L, ro_Thread *thread);
 /* Makes a thread ask. With the lock held, by another thread. */
 void ro_thread_tell(ro_Thread *thread);
 
+/*
+** From now on signal `signo`, when it comes with the value of ro_signal_call_mark from a related process, makes the program ask, whose worker runs on L;
+** the function on top of L is what it asks. For the child of a fork before which ro_lock_will_heed has given the signal. Returns 0 or an errno. [-1, +0, m]
+*/
+int ro_lock_heed(lua_State *L, int signo);
+
+/* As if such a signal had come: it may have been sent before it was heeded. */
+void ro_lock_call_self(ro_Lock *lock);
+
+/* The value with which a related process sends a signal that is to be heeded: it means nothing else to anybody. */
+void *ro_signal_call_mark(void);
+
+/*
+** Does in the parent what ro_lock_heed needs memory for: a child that allocates may write all over the heap, which it shares until then.
+** Returns limits.signal, or 0 where that can't be heeded. [-0, +0, m]
+*/
+int ro_lock_will_heed(lua_State *L);
+
 /* Was it told, and has not asked yet. */
 int ro_thread_is_told(const ro_Thread *thread);
 

@@ -52,6 +52,7 @@ ro_Slot *ro_slot_new(ro_Lock *lock) {
 
 void ro_slot_free(ro_Slot *slot) {
   ro_slot_release(slot);
+  ro_slot_heed(slot, 0);
   pthread_mutex_lock(&mutex);
   slot->used = 0;
   slot->lock = NULL;
@@ -66,12 +67,32 @@ void ro_slot_release(ro_Slot *slot) {
   atomic_store(&slot->holder, NOBODY);
 }
 
-/* In the handler: arms what this thread runs, as far as a lock wants that. */
-static void arm_slots(void) {
+void ro_slot_heed(ro_Slot *slot, int heeds) {
+  atomic_store(&slot->heeds, heeds);
+}
+
+static int queue_signal(int signo, const ro_Target *target);
+
+/*
+** In the handler: another process may have told the program of this lock something. The signal has come to any of the
+** threads that don't block it.
+*/
+static void heed(ro_Slot *slot, int signo, pthread_t self) {
+  const ro_Target *program = &slot->lock->program.target;
+  ro_hook_called(slot->lock, pthread_equal(atomic_load(&slot->holder), self));
+  if (!pthread_equal(program->native, self))
+    queue_signal(signo, program);
+}
+
+/* In the handler: arms what this thread runs, as far as a lock wants that; `called`: who heeds other processes does. */
+static void arm_slots(int signo, int called) {
   pthread_t self = pthread_self();
-  for (ro_Slot *slot = atomic_load(&slots); slot != NULL; slot = slot->next)
+  for (ro_Slot *slot = atomic_load(&slots); slot != NULL; slot = slot->next) {
+    if (called && atomic_load(&slot->heeds))
+      heed(slot, signo, self);
     if (pthread_equal(atomic_load(&slot->holder), self))
       ro_hook_arm(slot->lock, 1);
+  }
 }
 
 /* ---- the handler ---- */
@@ -120,11 +141,24 @@ static void pass_on(int signo, siginfo_t *info, void *context) {
     p->action.sa_handler(signo);
 }
 
+/* Signals of the library to processes and, where that is possible, to threads carry an address that nobody else sends. */
+static int carries(const siginfo_t *info, const void *address) {
+  return info->si_code == SI_QUEUE && info->si_value.sival_ptr == address;
+}
+
+void *ro_signal_call_mark(void) {
+  return (void *)&mutex;
+}
+
+/* Where a signal has come from. */
+typedef enum Origin { FOREIGN, THREAD, CALL } Origin;
+
 #if RO_HAS_QUEUE_TO_THREAD
 
-/* Our signals carry an address that nobody else sends. */
-static int is_ours(const siginfo_t *info) {
-  return info->si_code == SI_QUEUE && info->si_value.sival_ptr == (void *)&slots;
+static Origin origin_of(const siginfo_t *info) {
+  if (carries(info, &slots))
+    return THREAD;
+  return carries(info, &mutex) ? CALL : FOREIGN;
 }
 
 #else
@@ -135,9 +169,10 @@ static int is_ours(const siginfo_t *info) {
 */
 static RO_HANDLER_TLS _Thread_local atomic_int expected;
 
-static int is_ours(const siginfo_t *info) {
-  (void)info;
-  return atomic_exchange(&expected, 0);
+static Origin origin_of(const siginfo_t *info) {
+  if (carries(info, &mutex))
+    return CALL;
+  return atomic_exchange(&expected, 0) ? THREAD : FOREIGN;
 }
 
 #endif
@@ -148,8 +183,9 @@ static int is_ours(const siginfo_t *info) {
 */
 static void on_signal(int signo, siginfo_t *info, void *context) {
   int saved = errno;
-  arm_slots();
-  if (is_ours(info))
+  Origin origin = origin_of(info);
+  arm_slots(signo, origin != THREAD); /* of several signals to a process only the first may have come */
+  if (origin != FOREIGN)
     arrived++;
   else if (!passing_on) {
     passing_on = 1;
@@ -226,6 +262,18 @@ int ro_signal_install(int signo) {
     e = errno;
   else if (!is_installed(&now))
     e = install(signo, &now);
+  pthread_mutex_unlock(&mutex);
+  return e;
+}
+
+int ro_signal_prepare(int signo) {
+  struct sigaction now;
+  int e = 0;
+  if (sigaction(signo, NULL, &now) != 0)
+    return errno;
+  pthread_mutex_lock(&mutex);
+  if (!is_installed(&now) && describe(&now) == NULL)
+    e = ENOMEM;
   pthread_mutex_unlock(&mutex);
   return e;
 }

@@ -32,6 +32,8 @@ typedef struct ro_Slot {
   int used; /* guarded by the list's mutex */
   ro_Lock *lock;
   _Atomic(pthread_t) holder;
+  atomic_int
+      heeds; /* a signal that another process has sent concerns this lock; then it lives as long as the process */
 } ro_Slot;
 
 /* A slot for `lock`, NULL when memory is short. Slots are used again, never freed. */
@@ -44,6 +46,9 @@ void ro_slot_free(ro_Slot *slot);
 void ro_slot_hold(ro_Slot *slot);
 void ro_slot_release(ro_Slot *slot);
 
+/* Says whether what other processes signal concerns the slot's lock. */
+void ro_slot_heed(ro_Slot *slot, int heeds);
+
 /* Is `signo` one that the library may use. */
 int ro_signal_usable(int signo);
 
@@ -52,6 +57,9 @@ int ro_signal_usable(int signo);
 ** place, which then gets what is not ours. Returns 0 or an errno.
 */
 int ro_signal_install(int signo);
+
+/* Does what ro_signal_install needs memory for. Returns 0 or an errno. */
+int ro_signal_prepare(int signo);
 
 /* Installs the handler if it is not and sends the signal. Returns 0 or an errno. */
 int ro_signal_send(int signo, const ro_Target *target);

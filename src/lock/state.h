@@ -111,6 +111,7 @@ struct ro_Lock {
   /* of the holder; `active` changes while there is a single thread only */
   ro_ForkNode fork;
   int active;
+  int interruptible; /* active, or signals of other processes are heeded: it has a slot, and running coroutines are tracked */
   atomic_int closing;
   int opened;            /* the coroutine functions are in place */
   lua_CFunction wrapped; /* what Lua's own coroutine.wrap returns; or NULL */

@@ -142,7 +142,8 @@ typedef struct Wait {
   nfds_t count;
   /* coroutines of the program whose hooks signal handlers change: the one that waits and the main one; or NULL */
   lua_State *hooked[2];
-  ro_UserHook hooks[2]; /* theirs when they were looked at last */
+  ro_UserHook hooks[2];  /* theirs when they were looked at last */
+  const ro_Thread *asks; /* the program, if it may be told something here; or NULL */
 } Wait;
 
 static ro_UserHook hook_of(lua_State *L) {
@@ -168,13 +169,17 @@ static int watch_hook(lua_State *L, ro_Lock *lock, Wait *w) {
   int is_program = ro_wait_self(lock) == &lock->program;
   w->hooked[0] = is_program ? L : NULL;
   w->hooked[1] = is_program && lock->main != L ? lock->main : NULL;
+  w->asks = is_program && L != lock->program.base ? &lock->program : NULL;
   for (int i = 0; i < 2 && look_at_hooks(lock, w); i++) /* not for ever: it may be one that stays */
     if (after_signal(L, lock) != 0)
       return RO_WAIT_FAILED;
   return 0;
 }
 
+/* Has a signal handler changed a hook since, or told the program something. */
 static int hook_changed(const Wait *w) {
+  if (w->asks != NULL && ro_thread_is_told(w->asks))
+    return 1;
   for (int i = 0; i < 2; i++) {
     ro_UserHook now;
     if (w->hooked[i] == NULL)
@@ -312,7 +317,7 @@ static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline,
       return own;
     if (e == EINTR && (flags & RO_WAIT_INTERRUPTIBLE) && ours == ro_signal_arrived())
       return RO_WAIT_INTERRUPTED;
-    if (take_wake(self) && (flags & RO_WAIT_WAKEABLE))
+    if ((take_wake(self) || (e == EINTR && ro_thread_is_told(self))) && (flags & RO_WAIT_WAKEABLE))
       return 0;
     if (attended && (flags & RO_WAIT_ATTENTIVE))
       return 0;

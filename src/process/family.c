@@ -29,6 +29,7 @@ static void in_child(ro_ForkNode *node) {
   }
   f->children = NULL;
   ro_descriptor_close(&f->outlet);
+  f->unsent.size = 0;
   ro_descriptor_close(&f->own);
   pthread_mutex_init(&f->mutex, NULL);
 }
@@ -38,6 +39,8 @@ int ro_family_open(ro_Family *f) {
   f->fork = (ro_ForkNode){.in_child = in_child};
   f->children = NULL;
   f->outlet = f->own = -1;
+  ro_buffer_init(&f->unsent);
+  f->heeded = 0;
   return code != 0 ? code : ro_atfork_add(&f->fork);
 }
 
@@ -104,20 +107,20 @@ int ro_child_alive(ro_Child *child) {
 }
 
 /* With the mutex held, so that the child's id stays its own. */
-static int signal_own(ro_Child *child, int signal) {
+static int signal_own(ro_Child *child, int signal, void *value) {
   int code;
   pthread_mutex_lock(&child->family->mutex);
-  code = reap(child, WNOHANG) ? ESRCH : ro_life_signal(&child->life, signal);
+  code = reap(child, WNOHANG) ? ESRCH : ro_life_signal(&child->life, signal, value);
   pthread_mutex_unlock(&child->family->mutex);
   return code;
 }
 
-int ro_child_signal(ro_Child *child, int signal) {
+int ro_child_signal(ro_Child *child, int signal, void *value) {
   int code = ESRCH;
   if (child->family != NULL)
-    code = ro_child_ended(child) ? ESRCH : signal_own(child, signal);
+    code = ro_child_ended(child) ? ESRCH : signal_own(child, signal, value);
   else if (ro_child_alive(child))
-    code = ro_life_signal(&child->life, signal);
+    code = ro_life_signal(&child->life, signal, value);
   return code == 0 ? 1 : code == ESRCH ? 0 : -code;
 }
 
@@ -193,7 +196,7 @@ void ro_family_close(ro_Family *f) {
   for (ro_Child *child = f->children; child != NULL; child = child->next) {
     ro_child_close_stream(child); /* nobody reads on: let who waits to be read go on */
     if (child->daemon && !child->ended)
-      ro_life_signal(&child->life, SIGKILL);
+      ro_life_signal(&child->life, SIGKILL, NULL);
   }
   pthread_mutex_unlock(&f->mutex);
   ro_atfork_remove(&f->fork);
@@ -210,5 +213,6 @@ void ro_family_close(ro_Family *f) {
       free_child(child);
   }
   ro_descriptor_close(&f->outlet);
+  ro_buffer_free(&f->unsent);
   pthread_mutex_destroy(&f->mutex);
 }

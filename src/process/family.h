@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/atfork.h"
+#include "base/buffer.h"
 #include "sys/life.h"
 
 typedef struct ro_Family ro_Family;
@@ -21,6 +22,7 @@ typedef struct ro_Child {
   pid_t owner; /* the process that started it; forks of that have copies of this record */
   int stream;  /* the end of the socket pair that carries its yields, or -1 */
   int far_end; /* the child's end of it: kept open, so that its death is no event of the stream too; or -1 */
+  int heeded;  /* the signal that it heeds (ro_lock_heed), or 0 */
   int daemon;  /* must not outlive this process */
   int held;    /* has a handle */
   int ended, status; /* reaped, and the status as wait() gives it */
@@ -34,8 +36,10 @@ struct ro_Family {
   pthread_mutex_t mutex; /* guards `ended`, `status`, `lost` against reapers */
   ro_Child *children;
   /* in a child: what its forks must not keep; -1 */
-  int outlet; /* its end of its own stream */
-  int own;    /* what tells its parent of its end (sys/life.h) */
+  int outlet;       /* its end of its own stream */
+  ro_Buffer unsent; /* what that had no room for when something else was more urgent */
+  int heeded;       /* the signal that it is to heed, or 0 */
+  int own;          /* what tells its parent of its end (sys/life.h) */
 };
 
 /* Readies a family without children. Returns 0 or an errno. */
@@ -66,10 +70,10 @@ int ro_child_ended(ro_Child *child);
 int ro_child_alive(ro_Child *child);
 
 /*
-** Sends a signal. Returns 1 when it went to a living process, 0 when that had ended already,
-** or a negated errno.
+** Sends a signal, with `value` if that is not NULL. Returns 1 when it went to a living process, 0 when that had
+** ended already, or a negated errno.
 */
-int ro_child_signal(ro_Child *child, int signal);
+int ro_child_signal(ro_Child *child, int signal, void *value);
 
 /*
 ** The handle is gone: the child goes on and is reaped when it ends. Never blocks. Frees the

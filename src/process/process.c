@@ -169,6 +169,7 @@ static int process_fork(lua_State *L) {
   child = new_handle(L)->child;
   lua_replace(L, 1);
   child->daemon = daemon;
+  child->heeded = ro_lock_will_heed(L);
   ro_family_sweep(f);
   ro_output_flush();
   ro_atfork_hold(); /* forks in other threads know of the child, or come before it */
@@ -180,6 +181,7 @@ static int process_fork(lua_State *L) {
   if (pid == 0) {
     ro_output_disown();
     f->outlet = child->far_end;
+    f->heeded = child->heeded;
     f->own = birth.own;
     close(child->stream);
     run_child(L, lua_gettop(L) - 2, daemon, &birth);
@@ -241,14 +243,32 @@ static int handle_status(lua_State *L) {
   return 1;
 }
 
-/* child:signal(number): whether it went to a living process. */
-static int handle_signal(lua_State *L) {
-  int sent = ro_child_signal(check_handle(L)->child, (int)luaL_checkinteger(L, 2));
+/* Pushes what ro_child_signal has returned. [-0, +1, v] */
+static int push_sent(lua_State *L, int sent) {
   if (sent < 0)
     return luaL_error(L, "cannot signal process %d: %s", (int)check_handle(L)->child->life.pid,
                       strerror(-sent));
   lua_pushboolean(L, sent);
   return 1;
+}
+
+/* child:signal(number): whether it went to a living process. */
+static int handle_signal(lua_State *L) {
+  int sent = ro_child_signal(check_handle(L)->child, (int)luaL_checkinteger(L, 2), NULL);
+  return push_sent(L, sent);
+}
+
+/*
+** child:call(attends): has it look, if it `attends` to such calls by now, whether it was told something; whether it lives.
+*/
+static int handle_call(lua_State *L) {
+  ro_Child *child = check_handle(L)->child;
+  if (child->heeded == 0)
+    return luaL_error(L, "process %d was started while limits.signal was no signal that can be used",
+                      (int)child->life.pid);
+  if (lua_toboolean(L, 2))
+    return push_sent(L, ro_child_signal(child, child->heeded, ro_signal_call_mark()));
+  return handle_alive(L);
 }
 
 /*
@@ -307,24 +327,47 @@ static int handle_cancel(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"pid", handle_pid},       {"sentinel", handle_sentinel},
-                                   {"own", handle_own},       {"alive", handle_alive},
-                                   {"status", handle_status}, {"signal", handle_signal},
-                                   {"wait", handle_wait},     {"receive", handle_receive},
-                                   {"cancel", handle_cancel}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"pid", handle_pid},
+                                   {"sentinel", handle_sentinel},
+                                   {"own", handle_own},
+                                   {"alive", handle_alive},
+                                   {"status", handle_status},
+                                   {"signal", handle_signal},
+                                   {"call", handle_call},
+                                   {"wait", handle_wait},
+                                   {"receive", handle_receive},
+                                   {"cancel", handle_cancel},
+                                   {NULL, NULL}};
 
 /* ---- functions ---- */
 
 /* send(...): yields the values from this process to its parent; false when the parent has cancelled. */
 static int process_send(lua_State *L) {
-  lua_pushboolean(L, ro_stream_send(L, &family_of(L)->outlet, 1));
+  ro_Family *f = family_of(L);
+  lua_pushboolean(L, ro_stream_send(L, &f->outlet, &f->unsent, 1));
   return 1;
 }
 
 /* close_stream(): no further values. */
 static int process_close_stream(lua_State *L) {
-  lua_pushboolean(L, ro_stream_finish(L, &family_of(L)->outlet));
+  ro_Family *f = family_of(L);
+  lua_pushboolean(L, ro_stream_finish(L, &f->outlet, &f->unsent));
   return 1;
+}
+
+/* heed(ask): has the function that this process runs interrupted where others call, and ask() called there. Whether it can be. */
+static int process_heed(lua_State *L) {
+  int signo = family_of(L)->heeded;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushboolean(L, signo != 0 && ro_lock_heed(L, signo) == 0);
+  return 1;
+}
+
+/* look(): has it interrupted at once. */
+static int process_look(lua_State *L) {
+  ro_lock_call_self(ro_lock_of(L));
+  return 0;
 }
 
 /* exit(code): ends this process, without any of its parent's. */
@@ -382,6 +425,8 @@ static int process_signal_name(lua_State *L) {
 static const luaL_Reg functions[] = {{"fork", process_fork},
                                      {"send", process_send},
                                      {"close_stream", process_close_stream},
+                                     {"heed", process_heed},
+                                     {"look", process_look},
                                      {"exit", process_exit},
                                      {"getpid", process_getpid},
                                      {"now", process_now},

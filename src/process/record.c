@@ -98,16 +98,26 @@ static ro_Buffer *insert_buffer(lua_State *L) {
   return record;
 }
 
-/* journal:append_values(kind, time, number, group, ...) */
-static int journal_append_values(lua_State *L) {
+/* Appends a record of values, which errors call `label`. */
+static int append_values(lua_State *L, const char *label) {
   ro_Journal *j = check_journal(L);
   ro_Buffer *record;
   if (lua_gettop(L) < GROUP)
     lua_settop(L, GROUP);
   record = insert_buffer(L);
   encode_head(L, record);
-  ro_values_encode(L, CONTENT + 1, record, "result");
+  ro_values_encode(L, CONTENT + 1, record, label);
   return append(L, j, record);
+}
+
+/* journal:append_values(kind, time, number, group, ...) */
+static int journal_append_values(lua_State *L) {
+  return append_values(L, "result");
+}
+
+/* journal:append_error(kind, time, number, group, err): one that is to be raised elsewhere. */
+static int journal_append_error(lua_State *L) {
+  return append_values(L, "error");
 }
 
 /* journal:append_failure(kind, time, number, group, failure) */
@@ -158,7 +168,24 @@ static int journal_next(lua_State *L) {
   return 1 + HEAD;
 }
 
+/* journal:attend(): this process looks for what others append; whether there may be something already. */
+static int journal_attend(lua_State *L) {
+  ro_Journal *j = check_journal(L);
+  ro_journal_attend(j); /* else others believe that it looks no more */
+  lua_pushboolean(L, ro_journal_has_more(j));
+  return 1;
+}
+
+/* journal:attended(pid): does that process. */
+static int journal_attended(lua_State *L) {
+  lua_pushboolean(L, ro_journal_is_attended(check_journal(L), (int)luaL_checkinteger(L, 2)));
+  return 1;
+}
+
 static const luaL_Reg methods[] = {{"append_values", journal_append_values},
+                                   {"append_error", journal_append_error},
+                                   {"attend", journal_attend},
+                                   {"attended", journal_attended},
                                    {"append_failure", journal_append_failure},
                                    {"next", journal_next},
                                    {NULL, NULL}};

@@ -23,7 +23,8 @@
 typedef uint64_t FrameSize;
 #define LAST UINT64_MAX
 
-enum State { GOING, CANCELLED, GONE };
+/* HELD: there is no room, and this process was told something that can't wait (ro_thread_is_told). */
+enum State { GOING, CANCELLED, GONE, HELD };
 
 /* What the reader has said by now. */
 static enum State reader_state(int fd) {
@@ -37,15 +38,18 @@ static enum State reader_state(int fd) {
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? GOING : GONE;
 }
 
-/* Sends all of it unless the reader cancels or is gone. */
-static enum State send_all(lua_State *L, int fd, const char *bytes, size_t size) {
-  while (size > 0) {
-    ssize_t sent = send(fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+/*
+** Sends all of it unless the reader cancels or is gone, or, with `may_hold`, the rest is held. Leaves what is not
+** sent.
+*/
+static enum State send_all(lua_State *L, int fd, const char **bytes, size_t *size, int may_hold) {
+  while (*size > 0) {
+    ssize_t sent = send(fd, *bytes, *size, MSG_DONTWAIT | MSG_NOSIGNAL);
     struct pollfd wait = {.fd = fd, .events = POLLIN | POLLOUT};
     enum State state;
     if (sent >= 0) {
-      bytes += sent;
-      size -= (size_t)sent;
+      *bytes += sent;
+      *size -= (size_t)sent;
       continue;
     }
     if (errno == EINTR)
@@ -55,24 +59,43 @@ static enum State send_all(lua_State *L, int fd, const char *bytes, size_t size)
     state = reader_state(fd);
     if (state != GOING)
       return state;
+    if (may_hold && ro_thread_is_told(ro_lock_holder(ro_lock_of(L))))
+      return HELD;
     ro_wait_poll(L, &wait, 1, RO_NEVER);
   }
   return GOING;
 }
 
-/* Sends one frame; the reader may have spoken before. */
-static int send_frame(lua_State *L, int *fd, const char *bytes, size_t size) {
+/* Sends what was held before. */
+static enum State send_unsent(lua_State *L, int fd, ro_Buffer *unsent, int may_hold) {
+  const char *bytes = unsent->data;
+  size_t size = unsent->size;
+  enum State state = size > 0 ? send_all(L, fd, &bytes, &size, may_hold) : GOING;
+  if (size < unsent->size)
+    ro_buffer_drop(unsent, unsent->size - size);
+  return state;
+}
+
+/* Sends one frame, or holds it; the reader may have spoken before. */
+static int send_frame(lua_State *L, int *fd, ro_Buffer *unsent, const char *bytes, size_t size,
+                      int may_hold) {
   enum State state = reader_state(*fd);
   if (state == GOING)
-    state = send_all(L, *fd, bytes, size);
-  if (state != GOING) { /* nobody reads on: even a last word would wait for room for ever */
+    state = send_unsent(L, *fd, unsent, may_hold);
+  if (state == GOING)
+    state = send_all(L, *fd, &bytes, &size, may_hold);
+  if (state == HELD) {
+    ro_buffer_add(unsent, bytes, size);
+    if (unsent->failed)
+      luaL_error(L, "not enough memory");
+  } else if (state != GOING) { /* nobody reads on: even a last word would wait for room for ever */
     close(*fd);
     *fd = -1;
   }
   return state != CANCELLED;
 }
 
-int ro_stream_send(lua_State *L, int *fd, int first) {
+int ro_stream_send(lua_State *L, int *fd, ro_Buffer *unsent, int first) {
   FrameSize size = 0;
   ro_Buffer *frame;
   int going;
@@ -86,17 +109,17 @@ int ro_stream_send(lua_State *L, int *fd, int first) {
     return luaL_error(L, "not enough memory");
   size = frame->size - sizeof size;
   memcpy(frame->data, &size, sizeof size);
-  going = send_frame(L, fd, frame->data, frame->size);
+  going = send_frame(L, fd, unsent, frame->data, frame->size, 1);
   ro_scratch_close(frame);
   lua_remove(L, first);
   return going;
 }
 
-int ro_stream_finish(lua_State *L, int *fd) {
+int ro_stream_finish(lua_State *L, int *fd, ro_Buffer *unsent) {
   FrameSize size = LAST;
   if (*fd < 0)
     return 1;
-  return send_frame(L, fd, (const char *)&size, sizeof size);
+  return send_frame(L, fd, unsent, (const char *)&size, sizeof size, 0);
 }
 
 void ro_stream_cancel(int fd) {

@@ -21,13 +21,14 @@ typedef struct ro_Inlet {
 
 /*
 ** Sends the values from `first` on, waiting while the stream is full. `*fd` becomes -1 when
-** the reader is gone or has cancelled: nothing is sent then. Returns 1, or 0 when it has just cancelled.
-** [-0, +0, v]
+** the reader is gone or has cancelled: nothing is sent then. Where it would wait although this process was told something
+** (ro_thread_tell), the rest is put into `unsent`, to be sent the next time. Returns 1, or 0 when the reader has just
+** cancelled. [-0, +0, v]
 */
-int ro_stream_send(lua_State *L, int *fd, int first);
+int ro_stream_send(lua_State *L, int *fd, ro_Buffer *unsent, int first);
 
-/* Says that no further value comes. Returns as ro_stream_send. [-0, +0, v] */
-int ro_stream_finish(lua_State *L, int *fd);
+/* Says that no further value comes, after what is unsent. Returns as ro_stream_send. [-0, +0, v] */
+int ro_stream_finish(lua_State *L, int *fd, ro_Buffer *unsent);
 
 /* Asks the sender to end. */
 void ro_stream_cancel(int fd);

@@ -328,3 +328,25 @@ int ro_journal_next(ro_Journal *j, ro_Buffer *out) {
       return 1;
   }
 }
+
+int ro_journal_has_more(const ro_Journal *j) {
+  struct stat now;
+  return fstat(j->fd, &now) != 0 || now.st_size > j->offset;
+}
+
+/* ---- who looks ---- */
+
+/* The sign is a record lock, which no fork inherits and no exec leaves in place. */
+static struct flock sign(void) {
+  return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+}
+
+int ro_journal_attend(ro_Journal *j) {
+  struct flock lock = sign();
+  return fcntl(j->fd, F_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+int ro_journal_is_attended(ro_Journal *j, int pid) {
+  struct flock lock = sign();
+  return fcntl(j->fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid == pid;
+}

@@ -36,9 +36,21 @@ void ro_journal_close(ro_Journal *j);
 int ro_journal_append(ro_Journal *j, const char *bytes, size_t size);
 
 /*
+** Says that this process will look for records that others append: until it ends, closes any descriptor of the journal, or becomes
+** another program. Returns 0 or an errno.
+*/
+int ro_journal_attend(ro_Journal *j);
+
+/* Has process `pid`, not this one, said so. */
+int ro_journal_is_attended(ro_Journal *j, int pid);
+
+/*
 ** Reads the next complete record into `out` (emptied before). Returns 1; 0 when there is none
 ** yet; or -1 with errno (ENOMEM, or a fault of the file), the reader staying where it was.
 */
 int ro_journal_next(ro_Journal *j, ro_Buffer *out);
+
+/* May there be records that this process has not read; tells without reading. */
+int ro_journal_has_more(const ro_Journal *j);
 
 #endif

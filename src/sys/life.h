@@ -61,10 +61,10 @@ int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline);
 int ro_life_is_ending(ro_Life *life);
 
 /*
-** Sends `signal` to the child. Returns 0 or an errno. Where the parent may be waiting for it meanwhile, only
-** pidfds make certain that no other process gets it.
+** Sends `signal` to the child, with `value` if that is not NULL. Returns 0 or an errno. Where the parent may be waiting for it
+** meanwhile, only pidfds make certain that no other process gets it.
 */
-int ro_life_signal(const ro_Life *life, int signal);
+int ro_life_signal(const ro_Life *life, int signal, void *value);
 
 /*
 ** In a child that is to end with its parent: has the system see to that, `*fd` being -1 then, or gives the

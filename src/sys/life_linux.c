@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -63,8 +64,15 @@ int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline) {
   return deadline;
 }
 
-int ro_life_signal(const ro_Life *life, int signal) {
-  return syscall(SYS_pidfd_send_signal, life->fd, signal, NULL, 0) == 0 ? 0 : errno;
+int ro_life_signal(const ro_Life *life, int signal, void *value) {
+  siginfo_t info;
+  memset(&info, 0, sizeof info);
+  info.si_signo = signal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_uid = getuid();
+  info.si_value.sival_ptr = value;
+  return syscall(SYS_pidfd_send_signal, life->fd, signal, value != NULL ? &info : NULL, 0) == 0 ? 0 : errno;
 }
 
 /* The kernel's signal comes when the forking *thread* ends: of use only when that ends with its process. */

@@ -103,8 +103,10 @@ int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline) {
   return look < deadline ? look : deadline;
 }
 
-int ro_life_signal(const ro_Life *life, int signal) {
-  return kill(life->pid, signal) == 0 ? 0 : errno;
+int ro_life_signal(const ro_Life *life, int signal, void *value) {
+  union sigval with = {.sival_ptr = value};
+  int r = value != NULL ? sigqueue(life->pid, signal, with) : kill(life->pid, signal);
+  return r == 0 ? 0 : errno;
 }
 
 int ro_life_follow(const ro_Birth *birth, int *fd) {
