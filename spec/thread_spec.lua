@@ -420,11 +420,10 @@ describe("yields of threads", function()
 end)
 
 describe("throw", function()
-  --- A thread that sleeps until its handle is closed.
+  --- A thread that sleeps, and what ends it at the end of a block.
   local function sleeper()
-    local t
-    t = thread { remoteobj.sleep, 1e9, raises_ = false, close_ = function() t:throw "enough" end }
-    return t:start()
+    local t = thread { remoteobj.sleep, 1e9, raises_ = false }:start()
+    return t, setmetatable({}, { __close = function() t:throw "enough" end })
   end
 
   -- Functions that never end by themselves; they say when they have begun.
@@ -443,7 +442,7 @@ describe("throw", function()
     end,
     ["a poll"] = function(begin) begin() remoteobj.poll({}) end,
     ["a wait for a thread"] = function(begin)
-      local t <close> = sleeper()
+      local t, _ <close> = sleeper()
       begin()
       t:join()
     end,
@@ -454,7 +453,7 @@ describe("throw", function()
       p:join()
     end,
     ["a loop over what a thread yields"] = function(begin)
-      local t <close> = sleeper()
+      local t, _ <close> = sleeper()
       begin()
       for _ in t:iter() do end
     end,
