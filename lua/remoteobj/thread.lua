@@ -168,23 +168,8 @@ end
 
 -- ---- the handle ----
 
-local exit_is_safe = false
-
--- A thread can end the program, but not close the state that it runs in: os.exit(code, true) of one doesn't.
-local function make_exit_safe()
-  if exit_is_safe then
-    return
-  end
-  exit_is_safe = true
-  local exit = os.exit
-  os.exit = function(code, close) -- luacheck: ignore 122
-    return exit(code, close and native.is_program())
-  end
-end
-
 function methods:start()
   self:_check_new()
-  make_exit_safe()
   self._child = native.new(self.daemon, run, inside_of(self)) -- which is there when the thread begins
   local ok, problem = pcall(self._child.start, self._child)
   if not ok then

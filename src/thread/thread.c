@@ -534,13 +534,7 @@ static const luaL_Reg handle_methods[] = {
 
 /* ---- functions ---- */
 
-/* is_program(): does the program's own thread call this, not one of the library's. */
-static int thread_is_program(lua_State *L) {
-  lua_pushboolean(L, ro_lock_runs_program(ro_lock_of(L)));
-  return 1;
-}
-
-static const luaL_Reg functions[] = {{"new", thread_new}, {"is_program", thread_is_program}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"new", thread_new}, {NULL, NULL}};
 
 static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc) {
   luaL_newmetatable(L, name);
