@@ -33,6 +33,7 @@ local TARGETS = {
   { "clients", "slowest", "mean", 0.5 },
   { "start", "process", "fork", 1.3 },
   { "start_large", "process", "fork", 1.3 },
+  { "thread", "thread", "process", 0.25 },
   { "memory", "calls", nil, 2 ^ 20 },
   { "memory", "calls all", nil, 2 ^ 20 },
   { "memory", "views", nil, 2 ^ 20 },
