@@ -186,9 +186,11 @@ SANITIZING_CC = $(firstword $(foreach name,clang-19 clang-18 clang,$(if $(shell 
 SANITIZERS_asan = address,undefined -fno-sanitize-recover=undefined
 SANITIZERS_tsan = thread
 UNINSTRUMENTED = bench rock install reference
+# Where TSan delivers signals too late, or finds the C stack too deep.
+UNINTERRUPTIBLE = lock patch preempt command codec scarcity
 INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
-check-tsan: SPEC = $(filter-out spec/lock_spec.lua spec/patch_spec.lua,$(INSTRUMENTED_SPECS))
+check-tsan: SPEC = $(filter-out $(UNINTERRUPTIBLE:%=spec/%_spec.lua),$(INSTRUMENTED_SPECS))
 check-asan check-tsan: check-%: sanitizing
 	@. scripts/sanitizers.sh && $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
 	  CC=$(SANITIZING_CC) CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS_$*)" \
@@ -198,10 +200,9 @@ check-asan check-tsan: check-%: sanitizing
 sanitizing:
 	@sh scripts/setup.sh sanitize
 
-check-valgrind: SPEC = $(filter-out spec/host_spec.lua,$(INSTRUMENTED_SPECS))
 check-valgrind: sanitizing
-	@. scripts/sanitizers.sh && $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/valgrind JOBS=$(JOBS) SPEC="$(SPEC)" \
-	  CFLAGS="-O1 -g -fno-omit-frame-pointer" LUA=scripts/valgrind-lua.sh
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/valgrind NO_LINUX=1 CFLAGS="-O1 -g" spec-programs
+	@sh scripts/valgrind.sh build/valgrind/spec/scarce
 
 # An interpreter for specs, in which memory and system calls fail when the script says so.
 WRAPPED = $(shell sed -n 's/^  X.[^,]*, \([a-z0-9_]*\),.*/\1/p' spec/support/failing.c)
@@ -233,6 +234,12 @@ fuzz: sanitizing
 	  build/fuzz/fuzz/$$target -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target spec/corpus/$$target || exit 1; \
 	done
+
+# Everything at random, with random kills; SEED does a run again.
+SEED =
+.PHONY: soak
+soak: all
+	@$(LUA) scripts/soak.lua $(SECONDS) $(SEED)
 
 # A whole run leaves its results in bench/; one of some rows, or a quick one, only below $(BUILD).
 BENCH_BUILD = $(BUILD)/bench
@@ -357,6 +364,7 @@ help:
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted;"
 	@echo "                         JOBS=2: so many files at a time)"
 	@echo "make check-asan          run them on a build with ASan and UBSan; check-tsan with TSan; check-valgrind"
+	@echo "make soak                everything at random for SECONDS=60, with random kills (SEED=...: a run again)"
 	@echo "make fuzz                let a fuzzer look for bytes that do harm (SECONDS=60 for each target)"
 	@echo "make bench               measure it against its peers, in less than five minutes"
 	@echo "                         (ROWS=call,codec: these rows only; QUICK=1: only see that all of it runs)"
