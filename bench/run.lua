@@ -13,8 +13,8 @@ local clock = require "posix.time"
 
 -- In the order of the report.
 local GROUPS = {
-  "call", "pinned", "busy", "view", "pipelined", "clients", "bulk", "pairs", "codec", "start", "start_large", "thread",
-  "paced", "idle", "loop", "alone", "memory",
+  "call", "pinned", "busy", "view", "pipelined", "clients", "bulk", "pairs", "objects", "codec", "start", "start_large",
+  "thread", "paced", "idle", "loop", "alone", "memory",
 }
 
 local function setting(name, default)

@@ -212,6 +212,15 @@ function remoteobj.trace(to) end
 ---@return remoteobj.ProcessStats
 function remoteobj.stats() end
 
+---What `callback` gives: as an argument it arrives in the listener as a function.
+---@class remoteobj.Callback
+---@overload fun(...: any): ...: any
+
+---Lets the listener call the function here, until the call that it is an argument of is answered.
+---@param func fun(...: any): ...: any
+---@return remoteobj.Callback
+function remoteobj.callback(func) end
+
 -- ---- processes ----
 
 ---The function, its arguments and the options of a process or a thread in one table.

@@ -27,6 +27,7 @@ require("remoteobj.child").at_end(core.end_listeners)
 local remoteobj = {
   Proxy = core.Proxy,
   get = core.get,
+  callback = core.callback,
   sleep = core.sleep,
   poll = core.poll,
   wait = core.wait,

@@ -182,6 +182,7 @@ function exports.all()
     Times = set_of(stats.total.round_trips),
     Operation = set_of(operation()),
     Listening = handle_class(proxy),
+    Callback = metamethods(remoteobj.callback(print)),
     Future = future_class(core._future.new()),
     Process = class_in_lua(process, getmetatable(process).__index),
     Thread = class_in_lua(thread, getmetatable(thread).__index),

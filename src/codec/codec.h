@@ -23,7 +23,8 @@ enum ro_Extension {
   RO_EXT_VIEW,        /* a proxy or view; its value where the object is (special) */
   RO_EXT_REFERRED,    /* in a reply: a reference to what the listener keeps (special) */
   RO_EXT_PROXY,       /* a proxy or view, as such everywhere (special) */
-  RO_EXT_RESULT       /* in a request: the result of an earlier one of the same connection (special) */
+  RO_EXT_RESULT,      /* in a request: the result of an earlier one of the same connection (special) */
+  RO_EXT_CALLBACK     /* in a request: a function of the client (special) */
 };
 
 typedef struct ro_Encoder ro_Encoder;

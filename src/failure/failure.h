@@ -28,6 +28,12 @@ void ro_push_error_message(lua_State *L, int index);
 void ro_keep_traceback(lua_State *L, int index);
 
 /*
+** Appends to the remote traceback of the error value at `index`, if one is known, where it passes through this process: the
+** traceback of `from`, beginning at `level`. [-0, +0, m]
+*/
+void ro_extend_traceback(lua_State *L, int index, lua_State *from, int level);
+
+/*
 ** Says how tracebacks show the function at `index`: under `name` where its caller gives it
 ** none, or, with NULL, not at all (the library's own frames). [-0, +0, m]
 */

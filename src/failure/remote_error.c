@@ -8,6 +8,7 @@ of failures.
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/atfork.h"
 #include "base/error.h"
 #include "base/registry.h"
 #include "failure/failure.h"
@@ -199,6 +200,34 @@ void ro_keep_traceback(lua_State *L, int index) {
   lua_pushvalue(L, -3);
   lua_rawset(L, -3);
   lua_pop(L, 2);
+}
+
+/* Replaces the traceback of the error at `index` by the string on top. [-1, +0, m] */
+static void set_traceback(lua_State *L, int index) {
+  if (!is_remote_error(L, index)) {
+    ro_keep_traceback(L, index);
+    return;
+  }
+  lua_pushliteral(L, "traceback");
+  lua_insert(L, -2);
+  lua_rawset(L, index);
+}
+
+void ro_extend_traceback(lua_State *L, int index, lua_State *from, int level) {
+  int top = lua_gettop(L);
+  const char *frames;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 12, NULL);
+  ro_push_known_traceback(L, index);
+  if (!lua_isnil(L, -1)) {
+    ro_push_traceback(L, from, level);
+    frames = strchr(lua_tostring(L, top + 2), '\n');
+    ro_push_process_name(L);
+    lua_pushfstring(L, "%s\ncalled by process %s (%d):%s", lua_tostring(L, top + 1), lua_tostring(L, top + 3),
+                    ro_pid(), frames != NULL ? frames : "");
+    set_traceback(L, index);
+  }
+  lua_settop(L, top);
 }
 
 /*** @section end */

@@ -12,23 +12,23 @@
 #include "lock/hook.h"
 #include "lock/state.h"
 
-/* What to go back to: L is what runs now, tracked or not. */
-typedef struct Place {
-  lua_State *L;
-  int tracked;
-} Place;
-
-static Place run(ro_Lock *lock, lua_State *L, lua_State *co) {
-  Place here = {L, ro_hook_tracked(lock, L)};
+ro_Place ro_coroutine_enter(ro_Lock *lock, lua_State *L, lua_State *co) {
+  ro_Place here = {L, ro_hook_tracked(lock, L)};
   ro_hook_run(lock, co);
   return here;
 }
 
-static void run_again(ro_Lock *lock, Place here) {
+void ro_coroutine_leave(ro_Lock *lock, ro_Place here) {
   if (here.tracked)
     ro_hook_run(lock, here.L);
   else
     ro_hook_note(lock, here.L);
+}
+
+lua_State *ro_push_coroutine(lua_State *L) {
+  lua_State *co = lua_newthread(L);
+  ro_hook_born(ro_lock_of(L), L, co);
+  return co;
 }
 
 /* What the functions that stand in for others have as upvalues. */
@@ -57,16 +57,16 @@ static int is_simple(const ro_Lock *lock, const lua_State *L) {
 */
 static int resume(lua_State *L, ro_Lock *lock, lua_State *co, int arguments) {
   int status, results;
-  Place here;
+  ro_Place here;
   if (!lua_checkstack(co, arguments)) {
     lua_pushliteral(L, "too many arguments to resume");
     return -1;
   }
   lua_xmove(L, co, arguments);
-  luaL_checkstack(L, 1, NULL); /* for run_again */
-  here = run(lock, L, co);
+  luaL_checkstack(L, 1, NULL); /* for ro_coroutine_leave */
+  here = ro_coroutine_enter(lock, L, co);
   status = lua_resume(co, L, arguments, &results);
-  run_again(lock, here);
+  ro_coroutine_leave(lock, here);
   if (status != LUA_OK && status != LUA_YIELD) {
     lua_xmove(co, L, 1);
     return -1;
@@ -117,13 +117,13 @@ static int co_create(lua_State *L) {
 
 /* Closes the pending variables of a failed coroutine; its error value, perhaps a new one, goes to L. */
 static int close_failed(lua_State *L, ro_Lock *lock, lua_State *co) {
-  Place here = run(lock, L, co);
+  ro_Place here = ro_coroutine_enter(lock, L, co);
 #if LUA_VERSION_RELEASE_NUM >= 50406
   int status = lua_closethread(co, L);
 #else
   int status = lua_resetthread(co);
 #endif
-  run_again(lock, here);
+  ro_coroutine_leave(lock, here);
   lua_xmove(co, L, 1);
   return status;
 }
@@ -176,12 +176,12 @@ static int co_close(lua_State *L) {
   ro_Lock *lock = lock_upvalue(L, LOCK);
   lua_State *co = lua_tothread(L, 1);
   int results;
-  Place here;
+  ro_Place here;
   if (!can_close(L, co))
     return original(L);
-  here = run(lock, L, co);
+  here = ro_coroutine_enter(lock, L, co);
   results = original(L);
-  run_again(lock, here);
+  ro_coroutine_leave(lock, here);
   return results;
 }
 

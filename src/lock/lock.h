@@ -147,6 +147,22 @@ int ro_wait_interests(lua_State *L, int64_t deadline);
 /* What a thread in ro_wait_interests may wait for has come about. */
 void ro_wait_notify(ro_Lock *lock);
 
+/* Pushes a new coroutine for what the library runs on it. [-0, +1, m] */
+lua_State *ro_push_coroutine(lua_State *L);
+
+/* What to go back to: L is what runs now, tracked or not. */
+typedef struct ro_Place {
+  lua_State *L;
+  int tracked;
+} ro_Place;
+
+/*
+** Around what L runs on coroutine `co`, be it by resuming it or otherwise: interruptions must find it. The caller keeps
+** `co` alive, and two free slots on the stack of L. [-0, +0, -]
+*/
+ro_Place ro_coroutine_enter(ro_Lock *lock, lua_State *L, lua_State *co);
+void ro_coroutine_leave(ro_Lock *lock, ro_Place here);
+
 /*
 ** A section in which a host leaves the state to others. It is found again without the state (`next`, `L` and `end` are
 ** for who keeps account of the open ones), and lives in the record of the thread that began it.

@@ -27,8 +27,9 @@ typedef struct Call {
 /* User values of a call. */
 enum {
   CALL_VIEW = RO_FUTURE_OWN,
-  CALL_SUBJECT, /* the first operand, for messages */
-  CALL_USERVALUES = 2
+  CALL_SUBJECT,   /* the first operand, for messages */
+  CALL_FUNCTIONS, /* that the request takes along */
+  CALL_USERVALUES = 3
 };
 
 /* ---- the kind of future ---- */
@@ -134,7 +135,7 @@ static int evaluate_protected(lua_State *L) {
     return ro_execute_here(L, VIEW, evaluation->operation, count);
   luaL_checkstack(L, 8, NULL);
   ro_encode_request(L, VIEW, evaluation->operation, FIRST, count, evaluation->frame, evaluation->pending);
-  return 0;
+  return 1;
 }
 
 /*
@@ -170,10 +171,13 @@ static void call_there(lua_State *L, int view, ro_Operation operation, int first
   if (call->proxy->client.late.size > 0)
     ro_read_late_answers(L, call->proxy);
   evaluation.frame = ro_scratch_open(L);
-  if (try_evaluation(L, view, &evaluation, first, count, 0) < 0)
+  if (try_evaluation(L, view, &evaluation, first, count, 0) < 0) {
     ro_future_keep(L, index, -1);
-  else
-    ro_client_send(L, call->proxy, evaluation.frame, pending, MOST_QUEUED);
+    ro_scratch_close(evaluation.frame);
+    return;
+  }
+  lua_setiuservalue(L, index, CALL_FUNCTIONS);
+  ro_client_send(L, call->proxy, evaluation.frame, pending, MOST_QUEUED);
   ro_scratch_close(evaluation.frame);
 }
 

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "remote/call.h"
+#include "remote/callback.h"
 #include "remote/execute.h"
+#include "remote/line.h"
 #include "remote/reference.h"
 
 /* For ro_Writer: the references that were written belong to no session, or to several. */
@@ -122,7 +124,7 @@ int ro_chain_userdata(ro_Encoder *e, int index, void *context) {
   ro_View *view = ro_test_view(L, index);
   size_t mark;
   if (view == NULL)
-    return ro_put_future(e, index, context);
+    return ro_put_future(e, index, context) || ro_put_callback(e, index, context);
   if (put_reference(e, index, context))
     return 1;
   /* a function that uses a proxy goes on using it; elsewhere a proxy stands for what it leads to */
@@ -136,6 +138,14 @@ int ro_chain_userdata(ro_Encoder *e, int index, void *context) {
 void ro_chain_rules(lua_State *L, ro_EncodeRules *rules, ro_Writer *writer) {
   *rules = (ro_EncodeRules){
       .label = "argument", .userdata = ro_chain_userdata, .context = writer, .limit = ro_frame_limit(L)};
+}
+
+void ro_chain_answer_rules(lua_State *L, int object, ro_EncodeRules *rules, ro_Writer *writer,
+                           const char *label) {
+  ro_chain_rules(L, rules, writer);
+  rules->label = label;
+  if (ro_is_referable(L, object)) /* has an identity */
+    rules->object = lua_topointer(L, object);
 }
 
 void ro_chain_encode(ro_Encoder *e, ro_EncodeRules *rules, int view, ro_Operation operation, int first,
@@ -264,7 +274,8 @@ static void special_result(ro_Decoder *d, const ro_Reader *reader) {
   lua_Integer id = ro_get_integer(d);
   if (reader == NULL || reader->results == 0)
     ro_raise(L, RO_PROTOCOL, "the result of a request outside of one");
-  lua_rawgeti(L, reader->results, id);
+  else
+    lua_rawgeti(L, reader->results, id);
 }
 
 static void special_view(ro_Decoder *d, const ro_Reader *reader, int as_value) {
@@ -293,6 +304,15 @@ static void special_reference(ro_Decoder *d, const ro_Reader *reader) {
   read_reference(ro_decoder_state(d), reader);
 }
 
+static void special_callback(ro_Decoder *d, const ro_Reader *reader) {
+  lua_State *L = ro_decoder_state(d);
+  lua_Integer number = ro_get_integer(d);
+  if (reader == NULL || reader->line == 0)
+    ro_raise(L, RO_PROTOCOL, "a callback outside of a request");
+  else
+    ro_push_line_function(L, reader->proxy, reader->holder, reader->line, number);
+}
+
 void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context) {
   lua_State *L = ro_decoder_state(d);
   (void)size;
@@ -306,6 +326,9 @@ void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context) {
     break;
   case RO_EXT_PROXY:
     special_view(d, context, 0);
+    break;
+  case RO_EXT_CALLBACK:
+    special_callback(d, context);
     break;
   case RO_EXT_REFERRED:
     special_reference(d, context);

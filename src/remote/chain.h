@@ -16,6 +16,7 @@ typedef struct ro_Writer {
   const ro_Proxy *proxy;
   ro_Holder *holder; /* the client that gets references, where the writer is the listener; else NULL */
   int refers;        /* results become references, where they can */
+  int functions; /* stack index of what receives the functions of callbacks that are written; 0: there can be none */
   uint64_t
       session; /* of a client: receives what references and futures that were written belong to; 0: none were */
   ro_Buffer *
@@ -31,8 +32,12 @@ void ro_writer_claims(ro_Writer *writer, uint64_t session);
 */
 void ro_chain_rules(lua_State *L, ro_EncodeRules *rules, ro_Writer *writer);
 
+/* The same for what the listener says: its object, which is at `object`, goes as such. [-0, +0, e] */
+void ro_chain_answer_rules(lua_State *L, int object, ro_EncodeRules *rules, ro_Writer *writer,
+                           const char *label);
+
 /*
-** Writes a proxy, view or future; for ro_EncodeRules.userdata. `context` is a ro_Writer, or NULL where no proxy is spoken to
+** Writes a proxy, view, future or callback; for ro_EncodeRules.userdata. `context` is a ro_Writer, or NULL where no proxy is spoken to
 ** and no reference can be written. [-0, +0, v]
 */
 int ro_chain_userdata(ro_Encoder *e, int index, void *context);
@@ -61,6 +66,7 @@ typedef struct ro_Reader {
                         references give values; else, with NULL, proxies and views */
   uint64_t session; /* of a client: that the bytes were received in */
   int results; /* of the listener: stack index of the results that the request names, by ids; 0: it can name none */
+  int line; /* in the listener: stack index of what receives the line to the client; 0: there can be no callbacks */
 } ro_Reader;
 
 /*

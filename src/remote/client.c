@@ -10,10 +10,41 @@
 
 #include "base/clock.h"
 #include "future/future.h"
+#include "remote/callback.h"
 #include "remote/proxy.h"
 
 #define MOST_ANNOUNCING 8
 #define WORTH_RELEASING (64 * sizeof(ro_Release)) /* bytes of handles that may wait for more */
+
+/* ---- what goes out ---- */
+
+/* Queues a frame, which is emptied; returns whether there was memory for it. */
+static int queue(ro_Proxy *proxy, ro_Buffer *frame) {
+  size_t size = frame->size;
+  if (ro_link_queue(&proxy->client.link, frame) != RO_LINK_OK)
+    return 0;
+  proxy->client.queued += size;
+  proxy->counters.bytes_sent += (lua_Integer)size;
+  return 1;
+}
+
+void ro_client_queue(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame) {
+  if (!queue(proxy, frame))
+    luaL_error(L, "not enough memory");
+  ro_link_flush(&proxy->client.link);
+}
+
+/* Queues a frame without payload. Without memory there is none. */
+static void queue_bare(ro_Proxy *proxy, ro_FrameKind kind, uint64_t id) {
+  ro_FrameHead head = {.kind = kind, .id = id};
+  ro_Buffer frame;
+  ro_buffer_init(&frame);
+  ro_frame_begin(&frame);
+  ro_frame_finish(&frame, 0, &head);
+  if (!frame.failed)
+    queue(proxy, &frame);
+  ro_buffer_free(&frame);
+}
 
 /* ---- requests under way ---- */
 
@@ -31,6 +62,28 @@ static void unlink_pending(ro_Client *client, const ro_Pending *pending) {
   *(pending->next != NULL ? &pending->next->previous : &client->last) = pending->previous;
 }
 
+static ro_Incoming *next_call(ro_Client *client, ro_Pending *pending) {
+  ro_Incoming *call = pending->calls;
+  if (call == NULL)
+    return NULL;
+  pending->calls = call->next;
+  if (pending->thread == NULL)
+    client->future_calls--;
+  return call;
+}
+
+/*
+** The functions that the request took along can't be called any more; the listener is told, if it may still try, with what
+** goes out next: finalizers come here.
+*/
+static void end_calls(ro_Proxy *proxy, ro_Pending *pending, int tell) {
+  ro_Incoming *call;
+  while ((call = next_call(&proxy->client, pending)) != NULL)
+    ro_incoming_free(call);
+  if (tell && pending->functions && pending->session == proxy->client.session)
+    queue_bare(proxy, RO_FRAME_LEFT, pending->id);
+}
+
 /* Who waits for it is told. */
 static void settle(ro_Proxy *proxy, ro_Pending *pending, ro_Outcome outcome, int may_have_run) {
   ro_Client *client = &proxy->client;
@@ -38,6 +91,7 @@ static void settle(ro_Proxy *proxy, ro_Pending *pending, ro_Outcome outcome, int
   pending->outcome = outcome;
   pending->may_have_run = may_have_run;
   pending->settled = 1;
+  end_calls(proxy, pending, outcome == RO_TOO_LATE);
   if (pending->thread != NULL) {
     ro_thread_wake(pending->thread);
     return;
@@ -55,6 +109,7 @@ void ro_client_abandon(ro_Proxy *proxy, ro_Pending *pending) {
     return;
   unlink_pending(&proxy->client, pending);
   pending->settled = 1;
+  end_calls(proxy, pending, 1);
 }
 
 /* Has the request gone out whole: before that it can't have been run. */
@@ -154,7 +209,7 @@ static int offer_link(ro_Proxy *proxy, ro_Link *link, const ro_Offer *offer) {
 void ro_client_before_fork(ro_Proxy *proxy) {
   ro_Client *client = &proxy->client;
   ro_Offer offer = {client->generation, ro_new_id(), client->key};
-  if (client->generation == 0 || client->references == 0)
+  if (client->references == 0 || ro_door_state(&proxy->door).generation != client->generation)
     return;
   client->heir_key = offer.key;
   offer_link(proxy, &client->heir, &offer);
@@ -167,7 +222,7 @@ void ro_client_in_parent(ro_Client *client) {
 /* What is under way, and who waits for it, is the parent's. */
 static void forget_requests(ro_Client *client) {
   client->first = client->last = client->due = NULL;
-  client->announcing = client->lingers = 0;
+  client->announcing = client->lingers = client->future_calls = 0;
   client->earliest = RO_NEVER;
   client->interest.users = 0;
   client->late.size = 0;
@@ -267,6 +322,37 @@ int ro_client_take_late(ro_Proxy *proxy, ro_Buffer *into, size_t *offset) {
   return !into->failed;
 }
 
+static void refuse_call(ro_Proxy *proxy, const ro_Incoming *call) {
+  queue_bare(proxy, RO_FRAME_REFUSED, call->id);
+  ro_link_flush(&proxy->client.link);
+}
+
+/* A call of a function that a request took along: for who waits for its answer. */
+static void take_call(ro_Proxy *proxy, const ro_FrameHead *head) {
+  ro_Client *client = &proxy->client;
+  ro_Incoming *call = ro_incoming_take(&client->link, head), **last;
+  ro_Pending *pending;
+  if (call == NULL) {
+    damaged(proxy, "not enough memory for a call of a callback");
+    return;
+  }
+  pending = find_pending(client, call->request);
+  if (pending == NULL || !pending->functions) {
+    refuse_call(proxy, call);
+    ro_incoming_free(call);
+    return;
+  }
+  for (last = &pending->calls; *last != NULL; last = &(*last)->next) {
+  }
+  *last = call;
+  if (pending->thread != NULL) {
+    ro_thread_wake(pending->thread);
+  } else {
+    client->future_calls++;
+    ro_wait_notify(proxy->lock);
+  }
+}
+
 /* Gives one whole frame to the request that it answers. */
 static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   ro_Client *client = &proxy->client;
@@ -275,6 +361,10 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
   proxy->counters.bytes_received += (lua_Integer)(RO_FRAME_HEAD + head->size);
   if (head->kind == RO_FRAME_FAULT) {
     fault(proxy, link->received.data + link->taken + RO_FRAME_HEAD, (size_t)head->size);
+    return;
+  }
+  if (head->kind == RO_FRAME_CALLBACK) {
+    take_call(proxy, head);
     return;
   }
   pending = find_pending(client, head->id);
@@ -312,9 +402,14 @@ static void dispatch_all(ro_Proxy *proxy) {
     damaged(proxy, "a frame larger than remoteobj.limits.frame");
 }
 
+/* Is there anything to do for who waits for the request. */
+static int has_news(const ro_Client *client, const ro_Pending *pending) {
+  return pending->settled || pending->calls != NULL || client->future_calls > 0;
+}
+
 /*
-** Moves bytes both ways as far as goes without blocking, until `pending` is settled; with NULL until everything
-** is.
+** Moves bytes both ways as far as goes without blocking, until there are news for `pending`; with NULL until everything
+** is settled.
 */
 static void pump(ro_Proxy *proxy, const ro_Pending *pending) {
   ro_Client *client = &proxy->client;
@@ -324,7 +419,7 @@ static void pump(ro_Proxy *proxy, const ro_Pending *pending) {
     status = ro_link_receive(&client->link);
     if (status == RO_LINK_OK)
       dispatch_all(proxy);
-  } while (status == RO_LINK_OK && (pending != NULL ? !pending->settled : client->first != NULL));
+  } while (status == RO_LINK_OK && (pending != NULL ? !has_news(client, pending) : client->first != NULL));
   if (status == RO_LINK_CLOSED)
     lose(proxy, RO_CUT_OFF);
   else if (status == RO_LINK_NO_MEMORY)
@@ -340,7 +435,7 @@ static void look_for_life(ro_Proxy *proxy, const ro_Pending *pending) {
     return;
   }
   pump(proxy, pending);
-  if (client->session == session && !(pending != NULL && pending->settled))
+  if (client->session == session && !(pending != NULL && has_news(client, pending)))
     lose(proxy, RO_CUT_OFF);
 }
 
@@ -364,7 +459,7 @@ static ro_Proxy *proxy_of(ro_Interest *interest) {
 static nfds_t watch_client(ro_Interest *interest, struct pollfd *fds, int64_t *until) {
   const ro_Proxy *proxy = proxy_of(interest);
   const ro_Client *client = &proxy->client;
-  if (client->due != NULL && client->announcing < MOST_ANNOUNCING)
+  if ((client->due != NULL && client->announcing < MOST_ANNOUNCING) || client->future_calls > 0)
     *until = 0;
   if (client->generation == 0)
     return 0;
@@ -384,6 +479,32 @@ static void linger(ro_Proxy *proxy) {
   ro_interest_changed(proxy->lock, &client->interest);
 }
 
+/* Runs the next call of a function that the request took along; returns 0, or -1 with an error. [-0, +(0|1), -] */
+static int run_call(lua_State *L, ro_Proxy *proxy, ro_Pending *pending) {
+  ro_Incoming *call = next_call(&proxy->client, pending);
+  int status = ro_callback_run(L, proxy, pending, call);
+  if (status < 0 && proxy->client.generation != 0)
+    refuse_call(proxy, call);
+  ro_incoming_free(call);
+  return status;
+}
+
+/* A request of a future that has calls to be run, or NULL. */
+static ro_Pending *called_future(const ro_Client *client) {
+  ro_Pending *p = client->future_calls > 0 ? client->first : NULL;
+  while (p != NULL && (p->thread != NULL || p->calls == NULL))
+    p = p->next;
+  return p;
+}
+
+/* Any thread that waits runs what requests of futures took along. */
+static void run_future_calls(lua_State *L, ro_Proxy *proxy) {
+  ro_Pending *pending;
+  while ((pending = called_future(&proxy->client)) != NULL)
+    if (run_call(L, proxy, pending) < 0)
+      lua_pop(L, 1); /* no memory: the listener has been told */
+}
+
 static void attend_client(lua_State *L, ro_Interest *interest) {
   ro_Proxy *proxy = proxy_of(interest);
   if (proxy->client.generation != 0)
@@ -392,6 +513,7 @@ static void attend_client(lua_State *L, ro_Interest *interest) {
     look_for_life(proxy, NULL);
   expire(proxy);
   stop_lingering(proxy);
+  run_future_calls(L, proxy);
   ro_client_announce(L, proxy);
 }
 
@@ -502,17 +624,13 @@ static void queue_releases(ro_Client *client, ro_Buffer *frame) {
 void ro_client_send_releases(ro_Proxy *proxy) {
   ro_Client *client = &proxy->client;
   ro_Buffer frame;
-  size_t size;
   if (client->released.size == 0 || client->generation == 0)
     return;
   ro_buffer_init(&frame);
   write_releases(client, &frame);
-  size = frame.size;
-  if (!frame.failed && ro_link_queue(&client->link, &frame) == RO_LINK_OK) {
+  if (!frame.failed && queue(proxy, &frame)) {
     ro_buffer_clear(&client->released, 1024);
     client->release_soon = 0;
-    client->queued += size;
-    proxy->counters.bytes_sent += (lua_Integer)size;
     ro_link_flush(&client->link);
   }
   ro_buffer_free(&frame);
@@ -525,6 +643,7 @@ static int begin(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pe
   pending->may_have_run = 0;
   pending->sent = pending->received = 0;
   pending->settled = 1;
+  pending->calls = NULL;
   pending->outcome = connect_for(L, proxy, pending->session, pending->deadline);
   pending->session = 0;
   if (pending->outcome != RO_ANSWERED)
@@ -536,10 +655,8 @@ static int begin(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pe
   pending->sent = frame->size;
   pending->since = proxy->watch->watched ? ro_now() : 0;
   queue_releases(client, frame);
-  client->queued += frame->size;
   proxy->counters.requests++;
-  proxy->counters.bytes_sent += (lua_Integer)frame->size;
-  if (ro_link_queue(&client->link, frame) != RO_LINK_OK)
+  if (!queue(proxy, frame))
     luaL_error(L, "not enough memory");
   pending->end = client->queued;
   pending->settled = 0;
@@ -558,7 +675,7 @@ typedef struct Look {
 static int look_once(void *context) {
   const Look *look = context;
   pump(look->proxy, look->pending);
-  return look->pending->settled;
+  return has_news(&look->proxy->client, look->pending);
 }
 
 /*
@@ -574,13 +691,34 @@ static int wait_for_link(lua_State *L, ro_Proxy *proxy, ro_Pending *pending) {
   if (n < 0)
     return -1;
   over = fds[1].revents != 0 || (n == 0 && !ro_door_lives(&proxy->door, client->generation));
-  if (!pending->settled)
+  if (!has_news(client, pending))
     pump(proxy, pending);
-  if (!pending->settled && over)
+  if (!has_news(client, pending) && over)
     lose(proxy, RO_CUT_OFF); /* the process has died, and what it had answered has been read */
   if (!pending->settled && n == 0 && pending->deadline != RO_NEVER && ro_now() >= pending->deadline)
     settle(proxy, pending, RO_TOO_LATE, is_sent(client, pending));
   return 0;
+}
+
+/*
+** Runs what the listener has called. An answer that came meanwhile is too late if the time is over now: it can hardly
+** have come before, since its request waited for these calls. Returns as wait_for_link.
+*/
+static int run_calls(lua_State *L, ro_Proxy *proxy, ro_Pending *pending) {
+  int status = 0, called = pending->calls != NULL;
+  if (!has_news(&proxy->client, pending))
+    return 0;
+  while (status == 0 && !pending->settled && pending->calls != NULL)
+    status = run_call(L, proxy, pending);
+  if (status == 0)
+    run_future_calls(L, proxy);
+  if (called && pending->settled && pending->outcome == RO_ANSWERED && pending->deadline != RO_NEVER &&
+      ro_now() >= pending->deadline) {
+    proxy->counters.late_replies++;
+    ro_client_put_late(proxy, pending);
+    pending->outcome = RO_TOO_LATE;
+  }
+  return status;
 }
 
 /* Waits for the answer; as wait_for_link. */
@@ -589,9 +727,12 @@ static int await(lua_State *L, ro_Proxy *proxy, ro_Pending *pending) {
   ro_link_flush(&proxy->client.link);
   if (!ro_wait_actively(proxy->lock, look_once, &look))
     look_for_life(proxy, pending);
-  while (!pending->settled)
-    if (wait_for_link(L, proxy, pending) != 0)
+  while (!pending->settled) {
+    if (run_calls(L, proxy, pending) != 0)
       return -1;
+    if (!has_news(&proxy->client, pending) && wait_for_link(L, proxy, pending) != 0)
+      return -1;
+  }
   return 0;
 }
 
@@ -605,11 +746,15 @@ static int await_room(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, size_t
 }
 
 ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
+  int failed;
   pending->thread = ro_lock_holder(proxy->lock);
-  if (begin(L, proxy, frame, pending) && await(L, proxy, pending) != 0) {
+  failed = begin(L, proxy, frame, pending) && await(L, proxy, pending) != 0;
+  if (failed)
     ro_client_abandon(proxy, pending);
+  if (pending->functions && pending->session != 0 && pending->session == proxy->client.session)
+    ro_link_flush(&proxy->client.link);
+  if (failed)
     lua_error(L);
-  }
   return pending->outcome;
 }
 

@@ -44,9 +44,11 @@ typedef struct ro_Pending {
   int may_have_run;
   ro_FrameKind kind; /* of the answer */
   size_t offset;
-  int64_t named;         /* how many references the answer names */
-  size_t sent, received; /* bytes of the frames; 0: none */
-  int64_t since;         /* when it was sent, if the time is taken; else 0 */
+  int64_t named;             /* how many references the answer names */
+  size_t sent, received;     /* bytes of the frames; 0: none */
+  int64_t since;             /* when it was sent, if the time is taken; else 0 */
+  int functions;             /* does it take any along */
+  struct ro_Incoming *calls; /* of these, still to be run */
 } ro_Pending;
 
 /*
@@ -68,6 +70,7 @@ typedef struct ro_Client {
   size_t limit;               /* of an answer's payload, bytes */
   ro_Pending *first, *last;   /* not settled */
   ro_Pending *due, *last_due; /* settled, with functions of futures to call */
+  int future_calls;           /* calls of functions that requests of futures took along, still to be run */
   int announcing;             /* how many calls of ro_client_announce are under way */
   int64_t earliest;           /* no deadline of a future is before that */
   ro_Interest interest;       /* in the link, while futures are waited for or bytes linger */
@@ -126,6 +129,9 @@ void ro_client_put_late(struct ro_Proxy *proxy, const ro_Pending *pending);
 ** on; returns 0 when there is none.
 */
 int ro_client_take_late(struct ro_Proxy *proxy, ro_Buffer *into, size_t *offset);
+
+/* Queues a frame, and sends it as far as that goes without waiting. [-0, +0, e] */
+void ro_client_queue(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame);
 
 /* Tells what was let go at once, as far as that goes without waiting. */
 void ro_client_send_releases(struct ro_Proxy *proxy);

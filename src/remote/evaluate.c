@@ -13,6 +13,7 @@ Carrying out what a view describes: here, or in the listener.
 #include "codec/codec.h"
 #include "failure/failure.h"
 #include "remote/call.h"
+#include "remote/callback.h"
 #include "remote/chain.h"
 #include "remote/execute.h"
 #include "remote/text.h"
@@ -92,6 +93,9 @@ void ro_encode_request(lua_State *L, int view, ro_Operation operation, int first
   ro_EncodeRules rules;
   ro_Writer writer = {.proxy = v->proxy, .names = ro_scratch_side(frame)};
   ro_Encoder *e;
+  lua_pushnil(L);
+  if (!(pending->flags & RO_REQUEST_ONEWAY))
+    writer.functions = lua_gettop(L);
   ro_chain_rules(L, &rules, &writer);
   ro_frame_begin(frame);
   e = ro_encoder_open(L, frame, &rules);
@@ -100,6 +104,7 @@ void ro_encode_request(lua_State *L, int view, ro_Operation operation, int first
   lua_pop(L, 1);
   pending->limit = rules.limit;
   pending->session = writer.session;
+  ro_callbacks_keep(L, pending);
   put_names(L, frame, pending);
 }
 

@@ -24,7 +24,8 @@ int64_t ro_view_deadline(const ro_View *view);
 
 /*
 ** Encodes the chain of the view at `view`, then `operation` (unless RO_OP_ROOT) with the `count` operands from `first`
-** on, into `frame`, a scratch that lies on top. Sets what `pending` must know of that. [-0, +0, e]
+** on, into `frame`, a scratch on the stack. Sets what `pending` must know of that. Pushes the table of the functions that
+** the request takes along (remote/callback.h), which must be kept as long as it is under way, or nil. [-0, +1, e]
 */
 void ro_encode_request(lua_State *L, int view, ro_Operation operation, int first, int count, ro_Buffer *frame,
                        ro_Pending *pending);

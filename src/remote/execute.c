@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "remote/call.h"
+#include "remote/callback.h"
 #include "remote/reference.h"
 
 static const char classes_key = 0;
@@ -154,19 +155,19 @@ int ro_machine_apply(ro_Machine *m, ro_Operation operation, int count) {
 
 /* ---- in the listener's own process ---- */
 
-/* Replaces the views and futures of `proxy` among the `count` operands on top by their values. */
+/* Replaces the views and futures of `proxy` among the `count` operands on top by their values, callbacks by their functions. */
 static void resolve_operands(lua_State *L, const ro_Proxy *proxy, int count) {
   int first = lua_gettop(L) - count + 1;
   for (int i = first; i < first + count; i++) {
     const ro_View *view = ro_test_view(L, i);
     if (view == NULL && ro_push_result_of(L, i, proxy)) {
       lua_replace(L, i);
-      continue;
+    } else if (view == NULL) {
+      ro_callback_to_function(L, i);
+    } else if (view->proxy == proxy) {
+      ro_value_here(L, i);
+      lua_replace(L, i);
     }
-    if (view == NULL || view->proxy != proxy)
-      continue;
-    ro_value_here(L, i);
-    lua_replace(L, i);
   }
 }
 

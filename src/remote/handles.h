@@ -29,6 +29,7 @@ typedef struct ro_Holder {
   lua_Integer *objects; /* counts what all clients hold */
   ro_Buffer given;      /* handles of the references that its answer names, as often as it does */
   int64_t named;        /* how many they were, once it is complete */
+  struct ro_Line *line; /* by which callbacks of its request are called, or NULL */
 } ro_Holder;
 
 /* Can a reference stand for the value at `index`: it has an identity. [-0, +0, -] */

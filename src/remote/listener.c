@@ -316,3 +316,49 @@ lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer
     ro_hub_remind(&listener->hub);
   return count;
 }
+
+/* ---- waits of requests for others ---- */
+
+/* Serves all that is pending on coroutine `co`, where C calls are counted anew; until *settled. */
+static void serve_on(lua_State *L, lua_State *co, ro_Listener *listener, const int *settled) {
+  ro_Place here = ro_coroutine_enter(listener->lock, L, co);
+  int refuse = listener->phase != RO_LISTENER_OPEN && !listener->proxy->fulfill_final;
+  while (!*settled && ro_pid() == listener->home && process_next(co, listener, refuse) >= 0) {
+  }
+  ro_coroutine_leave(listener->lock, here);
+}
+
+/* The arguments of ro_listener_wait. */
+typedef struct ForegroundWait {
+  ro_Listener *listener;
+  const int *settled;
+  int64_t deadline;
+} ForegroundWait;
+
+static int wait_in_foreground(lua_State *L) {
+  const ForegroundWait *w = lua_touserdata(L, 1);
+  struct pollfd ready = {.fd = ro_listener_fileno(L, w->listener), .events = POLLIN};
+  lua_State *co = ro_push_coroutine(L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  while (!*w->settled && ro_now() < w->deadline) {
+    serve_on(L, co, w->listener, w->settled);
+    if (ro_pid() != w->listener->home)
+      return luaL_error(L, "this process is a fork of the one that listens");
+    if (!*w->settled)
+      ro_wait_poll(L, &ready, 1, w->deadline);
+  }
+  return 0;
+}
+
+int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, int64_t deadline) {
+  ForegroundWait foreground = {listener, settled, deadline};
+  if (!listener->options.background) {
+    lua_pushcfunction(L, wait_in_foreground);
+    lua_pushlightuserdata(L, &foreground);
+    return lua_pcall(L, 1, 0, 0) == LUA_OK ? 0 : -1;
+  }
+  while (!*settled && ro_now() < deadline)
+    if (ro_wait_poll_try(L, NULL, 0, deadline) < 0)
+      return -1;
+  return 0;
+}

@@ -68,6 +68,13 @@ int ro_listener_fileno(lua_State *L, ro_Listener *listener);
 */
 lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer most, int refuse);
 
+/*
+** Waits inside one of the listener's requests until *settled, which another request sets, or until `deadline`. One in
+** the foreground serves meanwhile. Returns 0, or -1 with what interrupts the wait on the stack. Needs eight free stack
+** slots. [-0, +(0|1), -]
+*/
+int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, int64_t deadline);
+
 /* Adds the methods that have to do with listening to the table on top of the stack. [-0, +0, m] */
 void ro_set_listening_methods(lua_State *L);
 

@@ -14,6 +14,7 @@ The proxy itself: its making, its end, and what a fork does to it.
 #include "base/registry.h"
 #include "codec/codec.h"
 #include "process/values.h"
+#include "remote/callback.h"
 #include "remote/chain.h"
 #include "remote/evaluate.h"
 #include "remote/execute.h"
@@ -75,6 +76,7 @@ static void in_parent(ro_ForkNode *node) {
 static void in_child(ro_ForkNode *node) {
   ro_Proxy *proxy = proxy_of_node(node);
   ro_client_in_child(&proxy->client);
+  proxy->lines = NULL;
   if (proxy->listener != NULL)
     ro_listener_forget(proxy->listener);
   proxy->listener = NULL;
@@ -215,6 +217,7 @@ void ro_open_remote(lua_State *L) {
   ro_open_serve(L);
   ro_open_trace(L);
   ro_open_stats(L);
+  ro_open_callback(L);
   ro_push_view_metatable(L);
   ro_set_metamethods(L);
   ro_push_proxy_metatable(L);

@@ -75,6 +75,7 @@ enum {
 };
 
 struct ro_Listener;
+struct ro_Line;
 
 typedef struct ro_Proxy {
   ro_View view; /* first, so that a proxy is a view */
@@ -82,6 +83,8 @@ typedef struct ro_Proxy {
   ro_Door door;
   ro_Client client;             /* this process's connection */
   struct ro_Listener *listener; /* when this process listens, else NULL */
+  struct ro_Line *lines;        /* of requests that are served and have callbacks */
+  uint64_t last_call;           /* of such a one */
   ro_Lock *lock;
   ro_ForkNode fork_node;
   ro_Counters counters;

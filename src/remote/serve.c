@@ -13,6 +13,7 @@
 #include "remote/cursor.h"
 #include "remote/execute.h"
 #include "remote/handles.h"
+#include "remote/line.h"
 #include "remote/listener.h"
 #include "remote/trace.h"
 
@@ -22,9 +23,9 @@
 
 /*
 ** Arguments of what runs protected: the service, and the proxy's userdata, which gives way to the object. Behind it
-** the object of the reference that a request begins with, and the results of others that it names.
+** the object of the reference that a request begins with, the line to its client, and the results of others that it names.
 */
-enum { SERVICE = 1, OBJECT, REFERRED, RESULTS };
+enum { SERVICE = 1, OBJECT, REFERRED, LINE, RESULTS };
 
 /* How the answer is to be encoded. */
 typedef struct Manner {
@@ -71,21 +72,8 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, 
   return results;
 }
 
-/* Has the value at `index` an identity: then its address. */
-static const void *address_of(lua_State *L, int index) {
-  return ro_is_referable(L, index) ? lua_topointer(L, index) : NULL;
-}
-
 static void put_referred(ro_Encoder *e, void *context) {
   ro_chain_put_object(e, context, REFERRED);
-}
-
-/* Rules for what goes back to the client: the object, which is at `object`, goes as such. [-0, +0, e] */
-static void answer_rules(lua_State *L, int object, ro_EncodeRules *rules, ro_Writer *writer,
-                         const char *label) {
-  ro_chain_rules(L, rules, writer);
-  rules->label = label;
-  rules->object = address_of(L, object);
 }
 
 /* Encodes the `count` values on top as results. [-0, +0, e] */
@@ -95,8 +83,9 @@ static void encode_results(lua_State *L, ro_Service *s, const Manner *manner, in
   ro_EncodeRules rules;
   ro_Encoder *e;
   luaL_checkstack(L, 12, "too many results");
-  answer_rules(L, OBJECT, &rules, &writer, "result");
-  rules.known = address_of(L, REFERRED);
+  ro_chain_answer_rules(L, OBJECT, &rules, &writer, "result");
+  if (!lua_isnil(L, REFERRED))
+    rules.known = lua_topointer(L, REFERRED);
   rules.put_known = put_referred;
   e = ro_encoder_open(L, s->answer, &rules);
   if (manner->operation != RO_OP_ROOT) {
@@ -166,7 +155,7 @@ static void keep_result(lua_State *L, ro_Service *s, int first, int count) {
 /* Runs the operations of a request and encodes what comes of it. [-0, +n, e] */
 static void serve_request(lua_State *L, ro_Service *s) {
   ro_Request *r = s->request;
-  ro_Reader reader = {.proxy = s->proxy, .holder = &s->holder, .results = RESULTS};
+  ro_Reader reader = {.proxy = s->proxy, .holder = &s->holder, .results = RESULTS, .line = LINE};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   Manner manner = {RO_OP_ROOT, 0, 0};
   ro_Decoder *d;
@@ -174,7 +163,7 @@ static void serve_request(lua_State *L, ro_Service *s) {
   int results, first;
   lua_getiuservalue(L, OBJECT, RO_VIEW_PARENT);
   lua_replace(L, OBJECT);
-  lua_pushnil(L);
+  lua_settop(L, LINE);
   size = take_results(L, s);
   d = ro_decoder_open(L, ro_buffer_from(&r->bytes, r->offset), size, &rules);
   results = run_operations(L, d, &reader, &manner, s->trace);
@@ -189,16 +178,17 @@ static void serve_request(lua_State *L, ro_Service *s) {
 }
 
 /* What is no call. */
-static void serve_event(lua_State *L, const ro_Holder *holder) {
-  switch (holder->request->event) {
-  case RO_CLIENT_ENDED:
-    ro_handles_forget_client(L, holder);
-    break;
-  case RO_CLIENT_INHERITS:
-    ro_handles_inherit(L, holder);
-    break;
-  default:
-    ro_handles_release(L, holder);
+static void serve_event(lua_State *L, ro_Service *s) {
+  const ro_Request *request = s->request;
+  if (request->event == RO_CLIENT_INHERITS) {
+    ro_handles_inherit(L, &s->holder);
+  } else if (request->event == RO_CLIENT_ENDED) {
+    ro_lines_event(s->proxy, s->request);
+    ro_handles_forget_client(L, &s->holder);
+  } else if (request->head.kind == RO_FRAME_RELEASE) {
+    ro_handles_release(L, &s->holder);
+  } else {
+    ro_lines_event(s->proxy, s->request);
   }
 }
 
@@ -209,7 +199,7 @@ static int serve_protected(lua_State *L) {
   if (ro_request_is_call(s->request))
     serve_request(L, s);
   else
-    serve_event(L, &s->holder);
+    serve_event(L, s);
   return 0;
 }
 
@@ -219,7 +209,7 @@ static int encode_failure(lua_State *L) {
   ro_Writer writer = {.proxy = s->proxy}; /* errors bring no references: their texts do */
   ro_EncodeRules rules;
   ro_push_object(L, s->proxy);
-  answer_rules(L, -1, &rules, &writer, "error");
+  ro_chain_answer_rules(L, -1, &rules, &writer, "error");
   lua_pop(L, 1);
   ro_failure_encode(L, 2, s->answer, &rules);
   return 0;
@@ -342,6 +332,8 @@ int ro_serve(lua_State *L, ro_Service *s) {
     succeeded = run_service(L, s);
     ro_buffer_clear(s->answer, 0);
   }
+  if (s->holder.line != NULL)
+    ro_line_close(s->holder.line);
   lua_settop(L, base);
   return succeeded;
 }

@@ -52,7 +52,7 @@ int ro_frame_parse(const char *bytes, ro_FrameHead *head) {
   int kind = (unsigned char)bytes[4], flags = (unsigned char)bytes[5];
   if (memcmp(bytes, magic, sizeof magic) != 0 || memcmp(bytes + 6, "\0", 2) != 0)
     return -1;
-  if (kind < RO_FRAME_REQUEST || kind > RO_FRAME_RELEASE)
+  if (kind < RO_FRAME_REQUEST || kind > RO_FRAME_LEFT)
     return -1;
   if ((flags & ~RO_REQUEST_FLAGS) != 0 || (flags != 0 && kind != RO_FRAME_REQUEST))
     return -1;
@@ -62,4 +62,11 @@ int ro_frame_parse(const char *bytes, ro_FrameHead *head) {
   head->deadline = (int64_t)get_u64(bytes + 16);
   head->size = get_u64(bytes + 24);
   return 0;
+}
+
+uint64_t ro_frame_request(const char *payload, size_t size) {
+  uint64_t id = 0;
+  if (size >= RO_FRAME_NUMBER)
+    memcpy(&id, payload, RO_FRAME_NUMBER);
+  return id;
 }

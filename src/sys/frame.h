@@ -18,7 +18,10 @@ typedef enum ro_FrameKind {
   RO_FRAME_FAILURE,     /* to the client: the error that was raised */
   RO_FRAME_REFUSED,     /* to the client: was not and will not be run */
   RO_FRAME_FAULT,       /* to the client: what was wrong with its bytes, as text; the connection ends */
-  RO_FRAME_RELEASE      /* to the listener: handles that the client has let go, no reply */
+  RO_FRAME_RELEASE,     /* to the listener: handles that the client has let go, no reply */
+  RO_FRAME_CALLBACK, /* to the client: a call of a function that a request took along. Its answer, with the same id, is a
+                           reply, a failure, or refused when the request is not waited for any more */
+  RO_FRAME_LEFT /* to the listener: the client does not wait for the request any more, whose functions it has */
 } ro_FrameKind;
 
 /* What holds for a request, besides its operations. Part of the wire format. */
@@ -46,6 +49,11 @@ typedef struct ro_Release {
   int64_t handle;
   uint64_t times; /* that the client has received the handle */
 } ro_Release;
+
+#define RO_FRAME_NUMBER 8 /* bytes of a number before a session */
+
+/* The payload of RO_FRAME_CALLBACK begins with the id of the request; 0 when it is too short for that. */
+uint64_t ro_frame_request(const char *payload, size_t size);
 
 /* Appends room for a head to `b`; ro_frame_finish fills it in. Returns where the frame begins. */
 size_t ro_frame_begin(ro_Buffer *b);

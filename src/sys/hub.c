@@ -548,6 +548,14 @@ static void send(ro_Hub *hub, ro_Connection *c, ro_Buffer *answer) {
     ro_hub_wake(hub); /* whoever waits for frames has not seen this one */
 }
 
+void ro_hub_send(ro_Hub *hub, ro_Request *request, ro_Buffer *frame) {
+  pthread_mutex_lock(&hub->mutex);
+  if (!request->connection->has_ended)
+    send(hub, request->connection, frame);
+  pthread_mutex_unlock(&hub->mutex);
+  ro_buffer_clear(frame, MOST_WAITING);
+}
+
 void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
   ro_Connection *c = request->connection;
   pthread_mutex_lock(&hub->mutex);

@@ -87,6 +87,9 @@ void ro_hub_remind(ro_Hub *hub);
 /* Marks the connection of `request`: its end is to be reported. */
 void ro_hub_mark(ro_Hub *hub, ro_Request *request);
 
+/* Sends a frame to the client of `request`, which goes on; the buffer is emptied. */
+void ro_hub_send(ro_Hub *hub, ro_Request *request, ro_Buffer *frame);
+
 /*
 ** Sends the frame in `answer`, if there is one, to the client of `request`, if it is still there, and lets the request
 ** go. Both buffers are emptied, and kept for the next.
