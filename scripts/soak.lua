@@ -1,6 +1,6 @@
 -- Everything at random, with random kills, until the time is over: a parent with a model of what must be, servers of
--- one store after the other, clients that call, loop, time out and are killed. Prints its seed first; a run with the same
--- seed makes the same choices (the machine decides what comes in between).
+-- one store after the other, clients that call, loop, time out and are killed. Prints its seed first; a run with the
+-- same seed makes the same choices (the machine decides what comes in between).
 --
 -- Invariants: an operation that is answered has been run once; one that certainly was not run has left no trace; one
 -- that may have been run has left one or none; nothing waits for longer than LIMIT; at the end no descriptor and no

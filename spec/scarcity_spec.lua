@@ -169,4 +169,26 @@ describe("where a call of the system fails", function()
       end)
     end
   end
+
+  -- Every second call, in all processes: what waits goes on waiting.
+  for _, name in ipairs {
+    "read", "write", "writev", "recv", "send", "recvmsg", "sendmsg", "poll", "ppoll", "epoll_wait", "waitid", "waitpid",
+  } do
+    it(("%s with EINTR, nobody hears of it"):format(name), function()
+      run(([[
+        local descriptors = once()
+        scarce.fail(%q, 1, scarce.codes.EINTR, -1, 2)
+        for _, operation in ipairs(operations) do
+          local made = operation.make()
+          operation.run(made)
+          operation.check(made)
+        end
+        scarce.fail(%q, 0, scarce.codes.EINTR)
+        settle()
+        assert(scarce.descriptors() == descriptors)
+        operations.finish()
+        print(1)
+      ]]):format(name, name))
+    end)
+  end
 end)
