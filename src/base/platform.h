@@ -11,6 +11,7 @@
 #define RO_LINUX 0
 #endif
 
+#define RO_HAS_AFFINITY RO_LINUX       /* sched_getaffinity */
 #define RO_HAS_CREATION_FLAGS RO_LINUX /* pipe2, SOCK_CLOEXEC, MSG_CMSG_CLOEXEC */
 #define RO_HAS_DLADDR RO_LINUX         /* and RTLD_NODELETE */
 #define RO_HAS_EPOLL RO_LINUX
@@ -24,6 +25,7 @@
 #define RO_HAS_PIDFD RO_LINUX
 #define RO_HAS_PPOLL RO_LINUX
 #define RO_HAS_QUEUE_TO_THREAD RO_LINUX /* rt_tgsigqueueinfo */
+#define RO_HAS_WINDOW_SIZE RO_LINUX     /* TIOCGWINSZ */
 
 /* A function of the C library that tells exit handlers the exit code. */
 #if defined(__GLIBC__) && RO_LINUX

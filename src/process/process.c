@@ -23,6 +23,7 @@
 #include "base/registry.h"
 #include "failure/failure.h"
 #include "lock/lock.h"
+#include "process/cells.h"
 #include "process/daemon.h"
 #include "process/family.h"
 #include "process/output.h"
@@ -445,6 +446,7 @@ void ro_open_process(lua_State *L) {
   ro_open_values(L);
   luaL_newlib(L, functions);
   ro_open_record(L);
+  ro_open_cells(L);
   ro_failure_functions(L);
   ro_system_functions(L);
   lua_setfield(L, -2, "_process");

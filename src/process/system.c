@@ -5,12 +5,20 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/platform.h"
 #include "lock/lock.h"
+
+#if RO_HAS_AFFINITY
+#include <sched.h>
+#endif
+
+#define COLUMNS 80 /* of a terminal that doesn't say */
 
 /* ---- print ---- */
 
@@ -81,7 +89,44 @@ static int system_segfault(lua_State *L) {
   return 0;
 }
 
+/* ---- the machine ---- */
+
+/* processors(): how many this process may use. */
+static int system_processors(lua_State *L) {
+  long count = -1;
+#if RO_HAS_AFFINITY
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    count = CPU_COUNT(&set);
+#endif
+#ifdef _SC_NPROCESSORS_ONLN
+  if (count < 1)
+    count = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+  lua_pushinteger(L, count < 1 ? 1 : count);
+  return 1;
+}
+
+/* columns(): the width of the terminal that standard error goes to; nil when it goes elsewhere. */
+static int system_columns(lua_State *L) {
+  int columns = COLUMNS;
+#if RO_HAS_WINDOW_SIZE
+  struct winsize window;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
+    columns = window.ws_col;
+#endif
+  if (isatty(STDERR_FILENO))
+    lua_pushinteger(L, columns);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
 void ro_system_functions(lua_State *L) {
-  static const luaL_Reg functions[] = {{"print", system_print}, {"segfault", system_segfault}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"print", system_print},
+                                       {"segfault", system_segfault},
+                                       {"processors", system_processors},
+                                       {"columns", system_columns},
+                                       {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -10,19 +10,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "sys/descriptor.h"
 #include "sys/life.h"
+#include "sys/shared.h"
 
 /* The start time is the 22nd field of the process's line; the second may hold spaces and parentheses. */
 #define FIELDS_AFTER_NAME 20
 
 void *ro_tenure_open(ro_Tenure *tenure, size_t size) {
-  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   tenure->fd = -1;
-  return memory != MAP_FAILED ? memory : NULL;
+  return ro_shared_open(size);
 }
 
 void ro_tenure_close(ro_Tenure *tenure) {
