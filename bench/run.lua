@@ -14,7 +14,7 @@ local clock = require "posix.time"
 -- In the order of the report.
 local GROUPS = {
   "call", "pinned", "busy", "view", "pipelined", "clients", "bulk", "pairs", "objects", "codec", "start", "start_large",
-  "thread", "paced", "idle", "loop", "alone", "memory",
+  "thread", "pool", "paced", "idle", "loop", "alone", "memory",
 }
 
 local function setting(name, default)

@@ -372,6 +372,70 @@ function remoteobj.util.mprint(...) end
 ---Ends the process by SIGSEGV.
 function remoteobj.util.segfault() end
 
+-- ---- pools ----
+
+---@class remoteobj.PoolOptions
+---@field init? function | any[] Called in each new worker; or a list of it and its arguments.
+---@field object? function | any[] Called after that: what it returns is the first argument of every task there.
+---@field retries? integer How often a task is tried again whose worker has died of it (default 0).
+---@field name? string By default "pool" and a number.
+---@field [string] remoteobj.UnknownOption
+
+---@class remoteobj.MapOptions
+---@field chunk? integer How many items travel together, by default as many as take 2 ms.
+---@field progress? boolean | string Show how far it is on a terminal; a string is a label.
+---@field [string] remoteobj.UnknownOption
+
+---@class remoteobj.ImapOptions
+---@field chunk? integer How many items travel together (default 1).
+---@field window? integer How many items are taken before their turn, at most.
+---@field progress? boolean | string Show how far it is on a terminal; a string is a label.
+---@field [string] remoteobj.UnknownOption
+
+---Several processes that carry out tasks.
+---@class remoteobj.Pool
+---@field name string
+---@operator len: integer
+local Pool = {}
+
+---Calls a function with each item of a list, in the workers.
+---@param func function
+---@param list any[] | fun(): any
+---@param options? remoteobj.MapOptions
+---@return any[] results the first of each, in the order of the list
+---@return integer count
+function Pool:map(func, list, options) end
+
+---Gives the results of each item one after the other, in order.
+---@param func function
+---@param list any[] | fun(): any
+---@param options? remoteobj.ImapOptions
+---@return fun(): ...: any
+function Pool:imap(func, list, options) end
+
+---Has a function called by a worker.
+---@param func function
+---@param ... any its arguments
+---@return remoteobj.Future
+function Pool:submit(func, ...) end
+
+---Takes back what was submitted, unless a worker has it already.
+---@param future remoteobj.Future
+---@return boolean cancelled
+function Pool:cancel(future) end
+
+---Waits until all that was submitted is finished, then ends the workers.
+function Pool:close() end
+
+---Ends the workers at once.
+function Pool:kill() end
+
+---Makes a pool of workers, by default as many as there are processors.
+---@param n? integer
+---@param options? remoteobj.PoolOptions
+---@return remoteobj.Pool
+function remoteobj.pool(n, options) end
+
 -- ---- errors ----
 
 ---A class, a predicate or a pattern.

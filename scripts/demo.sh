@@ -3,10 +3,11 @@
 set -e
 lua=${LUA:-lua5.4}
 
+# Runs an example, with what arguments it is given.
 run() {
   echo
   echo "== $1"
-  "$lua" "$1"
+  "$lua" "$@"
 }
 
 # The same, of one that needs modules which are not installed for it.
@@ -21,6 +22,9 @@ run_with() {
 
 run examples/counter.lua
 run examples/sampler.lua
+run examples/supervised.lua
+run examples/word_count.lua docs
+run examples/mandelbrot.lua "${BUILD:-build}/mandelbrot.png"
 run_with examples/loop_poll.lua posix
 run_with examples/loop_cqueues.lua posix cqueues
 run_with examples/loop_luv.lua posix luv

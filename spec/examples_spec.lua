@@ -1,10 +1,11 @@
 -- The examples run as `make demo` runs them, and do what they are there to show.
 local markdown = require "spec.support.markdown"
 local script = require "spec.support.script"
+local stat = require "posix.sys.stat"
 local terminal = require "spec.support.terminal"
 
-local function run(name)
-  local result = script.run(name)
+local function run(name, args)
+  local result = script.run(name, args)
   assert.equal("", result.stderr)
   assert.equal(0, result.code)
   return result.stdout
@@ -161,6 +162,67 @@ describe("examples/top.lua", function()
     assert.same({ "exited", 0 }, { session:finish() })
     local _, tables = session.text:gsub("OPERATIONS", "")
     assert.equal(4, tables)
+  end)
+end)
+
+describe("examples/supervised.lua", function()
+  it("goes on with defaults while the driver is started again", function()
+    local output = run "examples/supervised.lua"
+    local expected = {}
+    for life = 1, 3 do
+      for reading = 1, 4 do
+        expected[#expected + 1] = ("%.1f"):format(20 + reading / 10)
+      end
+      expected[#expected + 1] = life < 3 and "process 'driver' (which is started again) was killed by SIGSEGV" or nil
+    end
+    local readings, lost = output:match "^(.*)\n12 readings, (%d+) without an answer\n$"
+    assert.equal(table.concat(expected, "\n"), readings)
+    assert.is_true(tonumber(lost) >= 2)
+  end)
+end)
+
+describe("examples/word_count.lua", function()
+  it("counts the words of all files that are text", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    stat.mkdir(folder)
+    local function write(name, text)
+      local file <close> = assert(io.open(folder .. "/" .. name, "w"))
+      file:write(text)
+    end
+    for i = 1, 30 do
+      write("file's " .. i, ("Apple, pear; apple!\n"):rep(i))
+    end
+    write("binary", "apple \0 apple")
+    write("empty", "")
+    local output = run("examples/word_count.lua", { folder })
+    assert.equal("1395 words, 2 different ones, in 32 files\n     930 apple\n     465 pear\n", output)
+    os.execute("rm -rf " .. folder)
+  end)
+end)
+
+describe("examples/mandelbrot.lua", function()
+  it("writes a picture", function()
+    local name = os.tmpname()
+    local output = run("examples/mandelbrot.lua", { name, "70", "40" })
+    assert.matches("70 x 40 points, by %d+ processes", output)
+    local file <close> = assert(io.open(name, "rb"))
+    local bytes = file:read "a"
+    os.remove(name)
+    local parts, at = {}, 9
+    while at <= #bytes do
+      local content, after = (">s4"):unpack(bytes:sub(at, at + 3) .. bytes:sub(at + 8)) -- its kind is between the two
+      parts[bytes:sub(at + 4, at + 7)] = content
+      at = at + 4 + after - 1 + 4
+    end
+    assert.equal("\x89PNG\r\n\x1a\n", bytes:sub(1, 8))
+    assert.equal((">I4I4BBBBB"):pack(70, 40, 8, 3, 0, 0, 0), parts.IHDR)
+    assert.equal(3 * 256, #parts.PLTE)
+    assert.equal("", parts.IEND)
+    local middle = 2 + 19 * (5 + 71) + 5 + 1 -- what is before the points of the 20th line
+    assert.equal(2 + 40 * (5 + 71) + 4, #parts.IDAT)
+    assert.equal(255, parts.IDAT:byte(middle + 35)) -- inside the set,
+    assert.is_true(parts.IDAT:byte(middle + 1) < 5) -- and far away
   end)
 end)
 

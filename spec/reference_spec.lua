@@ -192,7 +192,7 @@ describe("the definitions for editors", function()
     end
     local classes = {
       "Proxy", "Stats", "ProcessStats", "Times", "Operation", "Listening", "Future", "Process", "Thread", "Except",
-      "Context", "Error", "RemoteError", "Callback",
+      "Context", "Error", "RemoteError", "Callback", "Pool",
     }
     for _, owner in ipairs(classes) do
       all[owner] = members("remoteobj." .. owner)

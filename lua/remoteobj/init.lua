@@ -43,7 +43,7 @@ local remoteobj = {
   traceback = core.traceback,
 }
 
-for _, part in ipairs { "except", "spawn", "util" } do
+for _, part in ipairs { "except", "spawn", "util", "pool" } do
   for name, value in pairs(require("remoteobj." .. part)) do
     remoteobj[name] = value
   end

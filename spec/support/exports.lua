@@ -66,6 +66,11 @@ local function future_class(future)
   return join(set_of(metatable.__index), metamethods(future))
 end
 
+local function pool_class()
+  local pool <close> = remoteobj.pool(1)
+  return join(set_of(getmetatable(pool).__index, is_public), set_of(pool, is_public), metamethods(pool))
+end
+
 local function handle_class(proxy)
   local handle = proxy:listen_ { bg = false }
   proxy:stop_listen_()
@@ -84,6 +89,7 @@ local function options_of(func, ...)
 end
 
 local function all_options(proxy)
+  local pool <close> = remoteobj.pool(1)
   local wrong = { no_such = 1 }
   local exc = remoteobj.LocalExcept()
   return {
@@ -101,6 +107,9 @@ local function all_options(proxy)
     ["LocalExcept"] = options_of(remoteobj.LocalExcept, wrong),
     ["Except:__call"] = options_of(exc, wrong),
     ["unpack"] = options_of(remoteobj.unpack, "", wrong),
+    ["pool"] = options_of(remoteobj.pool, 1, wrong),
+    ["Pool:map"] = options_of(pool.map, pool, print, {}, wrong),
+    ["Pool:imap"] = options_of(pool.imap, pool, print, {}, wrong),
     ["util.listener"] = options_of(remoteobj.util.listener, {}, wrong),
   }
 end
@@ -184,6 +193,7 @@ function exports.all()
     Listening = handle_class(proxy),
     Callback = metamethods(remoteobj.callback(print)),
     Future = future_class(core._future.new()),
+    Pool = pool_class(),
     Process = class_in_lua(process, getmetatable(process).__index),
     Thread = class_in_lua(thread, getmetatable(thread).__index),
     Except = join(class_in_lua(exc, getmetatable(exc).__index), class_in_lua(own, getmetatable(own).__index)),
