@@ -1,9 +1,11 @@
 -- Forks by whatever means, at whatever moment: while requests run, inside of one, by a listener and its descendants.
 local fcntl = require "posix.fcntl"
 local fixture = require "spec.support.fixture"
+local installation = require "spec.support.installation"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local scale = require "spec.support.scale"
+local script = require "spec.support.script"
 local signal = require "posix.signal"
 local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
@@ -71,6 +73,26 @@ describe("a fork", function()
       client:send "enough"
       assert.is_true(client:result() > 0)
     end
+  end)
+
+  it("keeps its own descriptors, whatever other threads close at that moment", function()
+    local library = os.tmpname()
+    installation.run { "cc", "-shared", "-fPIC", "-o", library, "spec/support/slow_close.c" }
+    local result = script.run([[
+      local remoteobj = require "remoteobj"
+      local object = { n = 0 }
+      function object:add() self.n = self.n + 1 end
+      local remote = remoteobj.Proxy(object)
+      remote:listen_() -- its thread closes the connection of each process while the next one starts
+      for i = 1, tonumber(arg[1]) do
+        local process = remoteobj.process { function() remote:add() return i end, raises_ = false }
+        process:start():join()
+        assert(process.exitcode == 0 and process.result == i, i)
+      end
+      print(object.n)
+    ]], { tostring(scale(100, 2000)) }, { env = { LD_PRELOAD = library } })
+    os.remove(library)
+    assert.same({ 0, scale(100, 2000) .. "\n", "" }, { result.code, result.stdout, result.stderr })
   end)
 
   --- What a request does in a fork that it makes; in the end the fork is no more.

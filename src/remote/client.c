@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 
+#include "base/atfork.h"
 #include "base/clock.h"
 #include "future/future.h"
 #include "remote/callback.h"
@@ -188,8 +189,7 @@ void ro_client_close(ro_Proxy *proxy) {
 
 /* ---- forks ---- */
 
-/* Makes a link and offers its far ends to the listener. Returns 0 or an errno; nothing is left open then. */
-static int offer_link(ro_Proxy *proxy, ro_Link *link, const ro_Offer *offer) {
+static int open_and_post(ro_Proxy *proxy, ro_Link *link, const ro_Offer *offer) {
   int far[3];
   int error = ro_link_open(link, far);
   if (error != 0)
@@ -199,6 +199,18 @@ static int offer_link(ro_Proxy *proxy, ro_Link *link, const ro_Offer *offer) {
     close(far[i]);
   if (error != 0)
     ro_link_close(link);
+  return error;
+}
+
+/*
+** Makes a link and offers its far ends to the listener. Returns 0 or an errno; nothing is left open then. A fork in
+** between would keep the far ends for ever.
+*/
+static int offer_link(ro_Proxy *proxy, ro_Link *link, const ro_Offer *offer) {
+  int error;
+  ro_atfork_hold();
+  error = open_and_post(proxy, link, offer);
+  ro_atfork_release();
   return error;
 }
 

@@ -22,10 +22,14 @@ int ro_descriptor_hide(int fd) {
   return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? 0 : errno;
 }
 
+/* A fork in between would close, in the child, what another thread has opened under the same number meanwhile. */
 void ro_descriptor_close(int *fd) {
-  if (*fd >= 0)
-    close(*fd);
+  if (*fd < 0)
+    return;
+  ro_atfork_hold();
+  close(*fd);
   *fd = -1;
+  ro_atfork_release();
 }
 
 #if RO_HAS_CREATION_FLAGS

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/atfork.h"
 #include "base/clock.h"
 #include "sys/event.h"
 #include "sys/poller.h"
@@ -195,23 +196,36 @@ static void inherit(ro_Hub *hub, ro_Connection *c, uint64_t ancestor) {
   push_heir(hub, c);
 }
 
-static void accept_connections(ro_Hub *hub) {
+static void admit(ro_Hub *hub, const ro_Offer *offer, int ends[3]) {
+  ro_Connection *c = calloc(1, sizeof *c);
+  if (c == NULL || ro_poller_add(&hub->poller, ends[0], c, 1) != 0) {
+    free(c);
+    for (int i = 0; i < 3; i++)
+      close(ends[i]);
+    return;
+  }
+  ro_link_adopt(&c->link, ends);
+  c->number = ++hub->last_number;
+  c->key = offer->key;
+  c->reads = 1;
+  link_connection(hub, c);
+  inherit(hub, c, offer->ancestor);
+}
+
+/* Takes one connection out of the door. A fork in between would keep its descriptors, of which it knows nothing. */
+static int accept_connection(ro_Hub *hub) {
   ro_Offer offer;
-  int ends[3];
-  while (ro_door_accept(hub->door, hub->generation, &offer, ends) == 0) {
-    ro_Connection *c = calloc(1, sizeof *c);
-    if (c == NULL || ro_poller_add(&hub->poller, ends[0], c, 1) != 0) {
-      free(c);
-      for (int i = 0; i < 3; i++)
-        close(ends[i]);
-      continue;
-    }
-    ro_link_adopt(&c->link, ends);
-    c->number = ++hub->last_number;
-    c->key = offer.key;
-    c->reads = 1;
-    link_connection(hub, c);
-    inherit(hub, c, offer.ancestor);
+  int ends[3], error;
+  ro_atfork_hold();
+  error = ro_door_accept(hub->door, hub->generation, &offer, ends);
+  if (error == 0)
+    admit(hub, &offer, ends);
+  ro_atfork_release();
+  return error == 0;
+}
+
+static void accept_connections(ro_Hub *hub) {
+  while (accept_connection(hub)) {
   }
 }
 
