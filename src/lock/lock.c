@@ -51,6 +51,9 @@ static void in_child(ro_ForkNode *node) {
   lock->awaiting = 0;
   if (!lock->interruptible)
     return;
+  if (ro_thread_self(lock) !=
+      &lock->program) /* which blocks all signals: it is the program's thread from now on */
+    pthread_sigmask(SIG_SETMASK, &lock->mask, NULL);
   held = pthread_equal(atomic_load(&lock->slot->holder), pthread_self());
   ro_slot_release(lock->slot);
   ro_slot_heed(lock->slot, 0);
@@ -238,6 +241,7 @@ static int make_interruptible(ro_Lock *lock, int signo) {
   if (lock->active)
     return 0;
   ro_signal_unblock(signo);
+  pthread_sigmask(SIG_SETMASK, NULL, &lock->mask);
   lock->program.signal = signo;
   lock->program.target = ro_signal_self();
   return 0;

@@ -7,6 +7,7 @@
 #define RO_LOCK_STATE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -116,6 +117,7 @@ struct ro_Lock {
   int opened;            /* the coroutine functions are in place */
   lua_CFunction wrapped; /* what Lua's own coroutine.wrap returns; or NULL */
   _Atomic int signal;    /* what limits.signal was at the last activation */
+  sigset_t mask;         /* the signals that the program blocked when the lock became active */
   ro_Thread program;
   ro_Interest *interests; /* that have users */
   int awaiting;           /* how many threads are in ro_wait_interests */
