@@ -51,8 +51,7 @@ static void in_child(ro_ForkNode *node) {
   lock->awaiting = 0;
   if (!lock->interruptible)
     return;
-  if (ro_thread_self(lock) !=
-      &lock->program) /* which blocks all signals: it is the program's thread from now on */
+  if (ro_thread_self(lock) != &lock->program) /* it blocks all signals, and is the program's thread now */
     pthread_sigmask(SIG_SETMASK, &lock->mask, NULL);
   held = pthread_equal(atomic_load(&lock->slot->holder), pthread_self());
   ro_slot_release(lock->slot);
