@@ -420,8 +420,8 @@ moments["in the middle of a record of an Except"] = {
 ---- moments of a client ----
 --
 -- The case is the listener, with the options `listen`; the rest is as above. Left out are: before it listens, which it
--- does not; while it holds the lock of its state, for which nobody else waits; in the middle of a yield and of a record of
--- an Except, which have nothing to do with proxies.
+-- does not; while it holds the lock of its state, for which nobody else waits; in the middle of a yield and of a record
+-- of an Except, which have nothing to do with proxies.
 
 local client_moments = {}
 
