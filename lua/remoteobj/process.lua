@@ -146,10 +146,10 @@ function methods:_check_end(code)
 end
 
 local function send_signal(self, signal)
-  local child, all = handle.child_of(self, 3), self._sent or {}
+  local receiver, all = handle.child_of(self, 3), self._sent or {}
   self._sent = all
   all[signal] = all[signal] or false -- there is room for it before anything happens
-  local sent = child:signal(signal)
+  local sent = receiver:signal(signal)
   if sent then
     all[signal] = true
   end

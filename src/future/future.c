@@ -170,15 +170,18 @@ int ro_future_get(lua_State *L, int index, int64_t deadline) {
 /* Pushes a userdata with the addresses of the futures in the list at `index`, and a list of its own. [-0, +2, v] */
 static void list_futures(lua_State *L, int index, Several *s) {
   lua_Integer count = (lua_Integer)lua_rawlen(L, index);
-  s->futures = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *s->futures, 0);
+  s->futures = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof(ro_Future *), 0);
   s->count = count;
   lua_createtable(L, count < INT32_MAX ? (int)count : 0, 0);
   for (lua_Integer i = 1; i <= count; i++) {
+    ro_Future *f;
     lua_rawgeti(L, index, i);
-    s->futures[i - 1] = ro_test_future(L, -1);
-    if (s->futures[i - 1] == NULL)
+    f = ro_test_future(L, -1);
+    if (f != NULL)
+      check_home(L, f);
+    else
       luaL_argerror(L, index, lua_pushfstring(L, "future expected at [%I], got %s", i, luaL_typename(L, -1)));
-    check_home(L, s->futures[i - 1]);
+    s->futures[i - 1] = f;
     lua_rawseti(L, -2, i);
   }
 }

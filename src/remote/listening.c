@@ -328,7 +328,8 @@ static int wait_failed(lua_State *L, const Wait *wait, ro_ErrorKind kind) {
     return ro_raise(L, kind, "nobody listened within %f seconds", wait->timeout);
   if (lua_getfield(L, wait->process, "name") == LUA_TSTRING)
     name = lua_tostring(L, -1);
-  if (lua_getfield(L, wait->process, "exitcode") == LUA_TNIL) /* only the process that has started it is told */
+  if (lua_getfield(L, wait->process, "exitcode") ==
+      LUA_TNIL) /* only the process that has started it is told */
     ro_push_error(L, kind, "process '%s' ended before anybody listened", name);
   else
     ro_push_error(L, kind, "process '%s' ended before anybody listened (exit code %s)", name,

@@ -84,13 +84,13 @@ static ro_Proxy **push_by_age(lua_State *L, lua_Unsigned *count) {
   ro_Proxy **proxies;
   ro_push_proxies(L);
   *count = lua_rawlen(L, -1);
-  proxies = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof *proxies, 0);
+  proxies = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof(ro_Proxy *), 0);
   for (lua_Unsigned i = 0; i < *count; i++) {
     lua_rawgeti(L, -2, (lua_Integer)i + 1);
     proxies[i] = lua_touserdata(L, -1);
     lua_pop(L, 1);
   }
-  qsort(proxies, (size_t)*count, sizeof *proxies, compare_age);
+  qsort(proxies, (size_t)*count, sizeof(ro_Proxy *), compare_age);
   return proxies;
 }
 

@@ -234,7 +234,7 @@ static void begin(ro_Trace *trace, const ro_Proxy *proxy, const char *direction,
   trace->request = request;
   trace->answer = 0;
   trace->since = ro_now();
-  strcpy(trace->text, "?");
+  memcpy(trace->text, "?", 2);
 }
 
 /* Takes the string on top for the text. [-1, +0, -] */
@@ -243,7 +243,7 @@ static void set_text(lua_State *L, ro_Trace *trace) {
   const char *text = lua_tolstring(L, -1, &size);
   size_t shown = ro_cut_text(text, size, RO_LONGEST_TEXT + 3);
   memcpy(trace->text, text, shown);
-  strcpy(trace->text + shown, shown < size ? "..." : "");
+  snprintf(trace->text + shown, sizeof trace->text - shown, "%s", shown < size ? "..." : "");
   lua_pop(L, 1);
 }
 
