@@ -428,6 +428,8 @@ static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
     return 0;
   }
   look_for_frame(hub, c);
+  if (c->has_ended) /* by what follows the frame */
+    return 1;
   if (c != hub->latest) {
     look_directly(hub, 0);
     hub->in_a_row = 0;
