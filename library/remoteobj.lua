@@ -189,7 +189,7 @@ function remoteobj.get(view, options) end
 ---@class remoteobj.Operation
 ---@field pid integer The process that tells of it.
 ---@field time number When it was over: seconds, as `os.time` gives them.
----@field direction "sent" | "served" By a client; by the listener.
+---@field direction "sent" | "served" By a client; by the listener. Of a callback the other way round.
 ---@field name string What `tostring` gives of the object here.
 ---@field text string The operation in Lua syntax, the object being `?`.
 ---@field request_bytes integer 0 if it was not sent.

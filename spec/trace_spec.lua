@@ -12,7 +12,7 @@ local wait = require "spec.support.wait"
 -- The parts of a line; nil unless it is one, whole.
 local function parse(line)
   local pid, direction, request, answer, time, name, text =
-    line:match "^remoteobj%[(%d+)%] %d+%.%d%d%d%d%d%d (%l+) +(%d+)%+(%d+) +B +([%d.]+) us  (.-)  ([?#p].*)$"
+    line:match "^remoteobj%[(%d+)%] %d+%.%d%d%d%d%d%d (%l+) +(%d+)%+(%d+) +B +([%d.]+) us  (.-)  ([?#pc].*)$"
   if not pid then
     return nil
   end
@@ -261,6 +261,108 @@ describe("remoteobj.trace", function()
     assert.same({ "?.sub", "ref(" .. name .. ").count" }, { there[1].text, there[2].text })
     assert.equal("?.sub", seen[1].text)
     assert.matches("^ref_%d+%.count$", seen[2].text)
+  end)
+
+  -- Serves the proxy in a process that sees what it does until the test asks for it.
+  local function serve_seen(options)
+    return fixture.serve(function(link)
+      link:receive()
+      remoteobj.trace(nil)
+      link:send(seen)
+      link:receive()
+    end, options, function()
+      remoteobj.trace(see)
+    end)
+  end
+
+  local function seen_by(server)
+    server:send "enough"
+    return server:receive()
+  end
+
+  it("tells of callbacks, on both sides", function()
+    function object.call(_, func, ...) return func(...) end
+    function object.twice(_, first, second) return first(second(1)) end
+    local server = serve_seen()
+    remoteobj.trace(see)
+    assert.equal(5, proxy:call(remoteobj.callback(function(a, b) return a + #b end), 2, "xyz"))
+    assert.equal("-2", proxy:twice(remoteobj.callback(function(n) return "-" .. n end),
+      remoteobj.callback(function(n) return n + 1 end)))
+    pcall(proxy.call, proxy, remoteobj.callback(function() error("no\nmore", 0) end))
+    remoteobj.trace(nil)
+    local expected = { 'callback_1(2, "xyz")', "callback_2(1)", "callback_1(2)", "callback_1()" }
+    local function callbacks(list, direction)
+      local found = {}
+      for _, operation in ipairs(list) do
+        if operation.text:find "^callback_" then
+          assert.equal(direction, operation.direction)
+          found[#found + 1] = operation
+        end
+      end
+      assert.same(expected, texts_of(found, direction))
+      assert.equal(#expected + 3, #list) -- and the requests that they came with
+      return found
+    end
+    local here, there = callbacks(seen, "served"), callbacks(seen_by(server), "sent")
+    for i, operation in ipairs(here) do
+      local other = there[i]
+      assert.equal(unistd.getpid(), operation.pid)
+      assert.equal(server.pid, other.pid)
+      assert.is_true(operation.request_bytes > 32 and operation.answer_bytes >= 32)
+      assert.same({ operation.request_bytes, operation.answer_bytes }, { other.request_bytes, other.answer_bytes })
+      assert.equal(i == #expected and "no\nmore" or nil, operation.error)
+      assert.equal(operation.error, other.error)
+    end
+  end)
+
+  it("tells of callbacks at any depth, and of those that nobody answers", function()
+    function object.down(self, n, func) return n == 0 and 0 or func(n - 1, self) end
+    function object.try(self, func)
+      pcall(func)
+      self.tried = true
+    end
+    local server = serve_seen()
+    remoteobj.trace(see)
+    local function down(n) return 1 + proxy:down(n, remoteobj.callback(down)) end
+    assert.equal(101, down(100))
+    assert.equal(201, #seen)
+    remoteobj.trace(nil)
+    local client = processes.fork(function()
+      proxy:try(remoteobj.callback(function() unistd._exit(0) end))
+    end)
+    client:join()
+    wait.until_true(function() return proxy.tried.__ end, "the listener to learn of the client's end")
+    local there = seen_by(server)
+    for i = #there, 1, -1 do
+      if there[i].text == "callback_1()" then
+        assert.equal("the client of a callback is gone", there[i].error)
+        assert.is_true(there[i].request_bytes > 0)
+        assert.equal(0, there[i].answer_bytes)
+        return
+      end
+    end
+    error "it was not told"
+  end)
+
+  it("tells of what is told with oneway, and of what futures stand for, on both sides", function()
+    local server = serve_seen { on_error = function() end }
+    remoteobj.trace(see)
+    proxy:with_ { oneway = true }:add(1)
+    proxy:with_ { oneway = true }:fails()
+    local future = proxy:with_ { async = true }:add(2)
+    remoteobj.trace(nil)
+    assert.equal(3, future:get())
+    local there, texts = seen_by(server), { "?:add(1)", "?:fails()", "?:add(2)" }
+    assert.same(texts, texts_of(seen, "sent"))
+    assert.same(texts, texts_of(there, "served"))
+    assert.equal(#texts, #there)
+    for i, operation in ipairs(there) do
+      assert.equal(seen[i].request_bytes, operation.request_bytes)
+      assert.equal(i == 3, operation.answer_bytes > 0)
+      assert.equal(0, seen[i].answer_bytes)
+      assert.is_nil(seen[i].error)
+    end
+    assert.matches("attempt to call a nil value", there[2].error)
   end)
 
   it("cuts what is long", function()

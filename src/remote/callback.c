@@ -14,6 +14,7 @@ Functions that the listener may call during a call.
 #include "base/scratch.h"
 #include "failure/failure.h"
 #include "remote/proxy.h"
+#include "remote/trace.h"
 
 #define CALLBACK "remoteobj.callback"
 #define KEPT_MEMORY (size_t)(256 * 1024)
@@ -157,6 +158,7 @@ typedef struct Run {
   const ro_Incoming *call;
   uint64_t session; /* that it came in */
   ro_Buffer *answer;
+  ro_Trace *trace; /* NULL: it is not told of */
 } Run;
 
 /* Stack of what runs: the run, and the functions of the request. */
@@ -168,14 +170,17 @@ static int push_called(lua_State *L, const Run *run) {
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   size_t offset = run->call->offset + RO_FRAME_NUMBER;
   ro_Decoder *d = ro_decoder_open(L, run->call->bytes.data + offset, run->call->bytes.size - offset, &rules);
+  lua_Integer number = ro_get_integer(d);
   int count = 0;
-  if (lua_rawgeti(L, FUNCTIONS, ro_get_integer(d)) == LUA_TNIL)
+  if (lua_rawgeti(L, FUNCTIONS, number) == LUA_TNIL)
     ro_raise(L, RO_PROTOCOL, "the listener calls a function that no request has");
   for (; ro_decoder_more(d); count++) {
     luaL_checkstack(L, 8, "too many arguments");
     ro_decode(d);
   }
   ro_decoder_close(d);
+  if (run->trace != NULL)
+    ro_trace_callback(L, run->trace, number, count);
   return count;
 }
 
@@ -238,6 +243,9 @@ static void fail(lua_State *L, Run *run) {
 static void run_on(lua_State *co, Run *run) {
   ro_FrameHead head = {.kind = RO_FRAME_REPLY, .id = run->call->id};
   int base = lua_gettop(co);
+  ro_Trace trace;
+  run->trace = ro_trace_begin(&trace, run->proxy, RO_SERVED,
+                              RO_FRAME_HEAD + run->call->bytes.size - run->call->offset);
   ro_frame_begin(run->answer);
   lua_pushcfunction(co, handle_error);
   lua_pushcfunction(co, perform);
@@ -245,9 +253,12 @@ static void run_on(lua_State *co, Run *run) {
   lua_pushvalue(co, base);
   if (lua_pcall(co, 2, 0, base + 1) != LUA_OK) {
     head.kind = RO_FRAME_FAILURE;
+    lua_pushvalue(co, -1);
     fail(co, run);
   }
   ro_frame_finish(run->answer, 0, &head);
+  if (run->trace != NULL)
+    ro_trace_end(co, run->trace, run->answer->size, head.kind == RO_FRAME_FAILURE);
   lua_settop(co, base - 1);
 }
 
@@ -291,7 +302,7 @@ static int run_protected(lua_State *L) {
 }
 
 int ro_callback_run(lua_State *L, ro_Proxy *proxy, const ro_Pending *pending, const ro_Incoming *call) {
-  Run run = {proxy, call, pending->session, NULL};
+  Run run = {.proxy = proxy, .call = call, .session = pending->session};
   if (!lua_checkstack(L, 4)) {
     lua_pushliteral(L, "stack overflow");
     return -1;

@@ -9,6 +9,7 @@
 #include "failure/failure.h"
 #include "remote/chain.h"
 #include "remote/listener.h"
+#include "remote/trace.h"
 
 #define LINE "remoteobj.line"
 
@@ -31,6 +32,7 @@ typedef struct Call {
   ro_FrameKind kind; /* of the answer; RO_FRAME_REFUSED, too, when none will come */
   ro_Buffer *answer; /* receives the payload, from `offset` on */
   size_t offset;
+  size_t sent, received; /* bytes of the frames; 0: none */
 } Call;
 
 struct ro_Line {
@@ -148,8 +150,8 @@ static LineState state_of(const ro_Line *line) {
   return holder->request->head.deadline <= ro_now() ? LEFT : OPEN;
 }
 
-/* Encodes the call of the client's function `number` with the `count` arguments at `first` and above. [-0, +0, e] */
-static void encode_call(lua_State *L, ro_Line *line, uint64_t id, lua_Integer number, int count,
+/* Encodes the call of the client's function `number` with the `count` arguments from `first` on. [-0, +0, e] */
+static void encode_call(lua_State *L, ro_Line *line, uint64_t id, lua_Integer number, int first, int count,
                         ro_Buffer *frame) {
   ro_Writer writer = {.proxy = line->proxy, .holder = line->holder};
   ro_FrameHead head = {.kind = RO_FRAME_CALLBACK, .id = id};
@@ -162,8 +164,8 @@ static void encode_call(lua_State *L, ro_Line *line, uint64_t id, lua_Integer nu
   ro_buffer_add(frame, &line->holder->request->head.id, RO_FRAME_NUMBER);
   e = ro_encoder_open(L, frame, &rules);
   ro_put_integer(ro_encoder_buffer(e), number);
-  for (int i = 1; i <= count; i++)
-    ro_encode(e, i, i);
+  for (int i = 0; i < count; i++)
+    ro_encode(e, first + i, i + 1);
   ro_encoder_finish(e);
   lua_pop(L, 1);
   ro_frame_finish(frame, 0, &head);
@@ -209,6 +211,7 @@ static void exchange(lua_State *L, ro_Line *line, Call *call, ro_Buffer *frame) 
   call->thread = ro_lock_holder(proxy->lock);
   call->next = line->calls;
   line->calls = call;
+  call->sent = frame->size;
   ro_hub_mark(holder->hub, holder->request);
   ro_hub_send(holder->hub, holder->request, frame);
   status = ro_listener_wait(L, proxy->listener, &call->settled, holder->request->head.deadline);
@@ -222,25 +225,61 @@ static void exchange(lua_State *L, ro_Line *line, Call *call, ro_Buffer *frame) 
     raise_ended(L, LEFT, 1);
   if (call->kind == RO_FRAME_REFUSED || line->holder == NULL)
     raise_ended(L, line->state, 1);
+  call->received = RO_FRAME_HEAD + call->answer->size - call->offset;
+}
+
+/* Calls the client's function `number` with the arguments from `first` on; returns how many results are on top. [-0, +n, v] */
+static int perform(lua_State *L, ro_Line *line, lua_Integer number, int first, Call *call) {
+  LineState state;
+  int count = lua_gettop(L) - first + 1;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  state = state_of(line);
+  if (state != OPEN)
+    return raise_ended(L, state, 0);
+  call->id = ++line->proxy->last_call;
+  call->answer = ro_scratch_open(L);
+  encode_call(L, line, call->id, number, first, count, call->answer);
+  exchange(L, line, call, call->answer);
+  count = read_answer(L, line, call);
+  ro_scratch_close(call->answer);
+  return count;
+}
+
+/* perform(line, number, call, arguments...) */
+static int perform_protected(lua_State *L) {
+  enum { THE_LINE = 1, NUMBER, CALL, FIRST };
+  return perform(L, lua_touserdata(L, THE_LINE), lua_tointeger(L, NUMBER), FIRST, lua_touserdata(L, CALL));
+}
+
+/*
+** The same for a call whose arguments are all that is on the stack, and which is told of: for that the proxy must outlast
+** it.
+*/
+static int perform_traced(lua_State *L, ro_Line *line, lua_Integer number, Call *call, ro_Trace *trace) {
+  int count = lua_gettop(L), status;
+  luaL_checkstack(L, count + 8, "too many arguments");
+  ro_trace_callback(L, trace, number, count);
+  ro_push_proxy(L, line->proxy);
+  lua_pushcfunction(L, perform_protected);
+  lua_pushlightuserdata(L, line);
+  lua_pushinteger(L, number);
+  lua_pushlightuserdata(L, call);
+  lua_rotate(L, 1, 5);
+  status = lua_pcall(L, count + 3, LUA_MULTRET, 0);
+  trace->request = call->sent;
+  ro_trace_end(L, trace, call->received, status != LUA_OK);
+  return status == LUA_OK ? lua_gettop(L) - 1 : lua_error(L);
 }
 
 /* The function that stands for one of the client's. Upvalues: the line, and the number. */
 static int call_client(lua_State *L) {
   ro_Line *line = lua_touserdata(L, lua_upvalueindex(1));
+  lua_Integer number = lua_tointeger(L, lua_upvalueindex(2));
   Call call = {.id = 0};
-  LineState state;
-  int count = lua_gettop(L);
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  state = state_of(line);
-  if (state != OPEN)
-    return raise_ended(L, state, 0);
-  call.id = ++line->proxy->last_call;
-  call.answer = ro_scratch_open(L);
-  encode_call(L, line, call.id, lua_tointeger(L, lua_upvalueindex(2)), count, call.answer);
-  exchange(L, line, &call, call.answer);
-  count = read_answer(L, line, &call);
-  ro_scratch_close(call.answer);
-  return count;
+  ro_Trace trace;
+  if (state_of(line) == OPEN && ro_trace_begin(&trace, line->proxy, RO_SENT, 0) != NULL)
+    return perform_traced(L, line, number, &call, &trace);
+  return perform(L, line, number, 1, &call);
 }
 
 /* ---- functions ---- */

@@ -305,7 +305,7 @@ static int serve_watched(lua_State *L, ro_Service *s) {
   ro_Trace trace;
   counters->served++;
   if (s->proxy->watch->watched) {
-    s->trace = ro_trace_begin(&trace, s->proxy, RO_FRAME_HEAD + (size_t)s->request->head.size);
+    s->trace = ro_trace_begin(&trace, s->proxy, RO_SERVED, RO_FRAME_HEAD + (size_t)s->request->head.size);
     since = ro_now();
   }
   succeeded = serve_call(L, s);

@@ -287,7 +287,7 @@ int ro_trace_evaluation(lua_State *L, int view, ro_Operation operation, int coun
   if (is_telling(proxy))
     return evaluate(L, view, operation, count, &e.pending);
   luaL_checkstack(L, count + 8, "too many arguments");
-  begin(&e.trace, proxy, "sent", 0);
+  begin(&e.trace, proxy, RO_SENT, 0);
   push_call(L, describe_protected, &e, view, count);
   call_telling(L, proxy, count + 2);
   push_call(L, evaluate_protected, &e, view, count);
@@ -303,12 +303,12 @@ int ro_trace_evaluation(lua_State *L, int view, ro_Operation operation, int coun
   return lua_gettop(L) - base;
 }
 
-/* ---- the listener ---- */
+/* ---- what others carry out: the listener its requests, both sides callbacks ---- */
 
-ro_Trace *ro_trace_begin(ro_Trace *trace, const ro_Proxy *proxy, size_t request) {
+ro_Trace *ro_trace_begin(ro_Trace *trace, const ro_Proxy *proxy, const char *direction, size_t request) {
   if (!proxy->watch->traced || is_telling(proxy))
     return NULL;
-  begin(trace, proxy, "served", request);
+  begin(trace, proxy, direction, request);
   return trace;
 }
 
@@ -334,6 +334,11 @@ void ro_trace_step(lua_State *L, ro_Trace *trace, ro_Operation operation, int co
   trace->since += ro_now() - before; /* that was no part of it */
 }
 
+void ro_trace_callback(lua_State *L, ro_Trace *trace, lua_Integer number, int count) {
+  snprintf(trace->text, sizeof trace->text, "callback_%lld", (long long)number);
+  ro_trace_step(L, trace, RO_OP_CALL, count);
+}
+
 void ro_trace_end(lua_State *L, ro_Trace *trace, size_t answer, int failed) {
   trace->answer = answer;
   tell(L, trace, failed);
@@ -351,7 +356,8 @@ static void trace_to(ro_Watch *watch, int fd, int owns_fd) {
 
 /***
 Tells of each operation that this process sends or serves from now on, and of those of processes that are forked later:
-in a line each, or by calling a function. Evaluations in the listener's own process are not told of.
+in a line each, or by calling a function. Evaluations in the listener's own process are not told of. Of a callback (see `callback`) the listener
+tells as `sent`, and the client, which runs it, as `served`.
 
 A line has the process id, the time (seconds, as `os.time` gives them), the direction (`sent` by a client, `served` by a listener), the bytes of request and answer,
 the microseconds, what `tostring` gives of the object, the operation in Lua syntax with `?` for the object, and, after
@@ -436,7 +442,8 @@ When it was over: seconds, as `os.time` gives them, with their fractions.
 */
 
 /***
-`"sent"` by a client that has its answer, or knows that there is none; `"served"` by the listener.
+`"sent"` by a client that has its answer, or knows that there is none; `"served"` by the listener. Of a callback the listener
+tells as `"sent"`, the client as `"served"`.
 @tfield string direction
 */
 
@@ -447,7 +454,8 @@ What `tostring` gives of the object here.
 
 /***
 The operation in Lua syntax, the object being `?`; cut where it is long. In the listener arguments that stand for
-values there are shown as these, and an operation that has failed ends where it failed.
+values there are shown as these, and an operation that has failed ends where it failed. `callback_1(...)` is a call of the
+first of the callbacks that a request took along.
 @tfield string text
 */
 
@@ -462,7 +470,7 @@ Bytes of the answer; 0 if there was none.
 */
 
 /***
-How long it took: the whole evaluation, or its execution by the listener.
+How long it took: the whole evaluation, or its execution by who has served it.
 @tfield number seconds
 */
 

@@ -11,6 +11,10 @@
 #include "remote/proxy.h"
 #include "remote/text.h"
 
+/* Which side tells of it. */
+#define RO_SENT "sent"
+#define RO_SERVED "served"
+
 /* An operation that is told of when it is over; on the C stack of whoever carries it out. */
 typedef struct ro_Trace {
   const ro_Proxy *proxy;
@@ -27,13 +31,19 @@ typedef int (*ro_Evaluator)(lua_State *L, int view, ro_Operation operation, int 
 /* Evaluates with `evaluate`, whose contract holds, and tells of it. [-count, +n, e] */
 int ro_trace_evaluation(lua_State *L, int view, ro_Operation operation, int count, ro_Evaluator evaluate);
 
-/* Begins to serve a request of so many bytes. Returns `trace`, or NULL when it is not to be told. */
-ro_Trace *ro_trace_begin(ro_Trace *trace, const ro_Proxy *proxy, size_t request);
+/*
+** What is told of begins: `direction` is RO_SENT or RO_SERVED, `request` how many bytes it has, 0 when that is not known
+** yet. Returns `trace`, or NULL when it is not to be told.
+*/
+ro_Trace *ro_trace_begin(ro_Trace *trace, const ro_Proxy *proxy, const char *direction, size_t request);
 
 /* An operation of the request is about to run, with the `count` operands on top. [-0, +0, -] */
 void ro_trace_step(lua_State *L, ro_Trace *trace, ro_Operation operation, int count);
 
-/* The request has been served; with `failed`, its error value is on top. [-0, +0, -] */
+/* A request's callback of that number is about to be called, with the `count` arguments on top. [-0, +0, -] */
+void ro_trace_callback(lua_State *L, ro_Trace *trace, lua_Integer number, int count);
+
+/* It is over; with `failed`, its error value is on top. [-0, +0, -] */
 void ro_trace_end(lua_State *L, ro_Trace *trace, size_t answer, int failed);
 
 /* Pushes what tostring gives of the value at `index`, the name of its type where that fails. [-0, +1, m] */
