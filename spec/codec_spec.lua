@@ -380,6 +380,17 @@ describe("functions", function()
     assert.equal(5, g())
   end)
 
+  it("that were sent before they were reachable go on to travel by value", function()
+    local f = function() return 5 end
+    assert(not rawequal(f, copy(f, code)))
+    classes.passing = f
+    local g, h = table.unpack(copy({ f, classes.Point.sum }, code))
+    classes.passing = nil
+    assert(not rawequal(f, g))
+    assert.equal(5, g())
+    assert(rawequal(classes.Point.sum, h))
+  end)
+
   it("travel with code and upvalues", function()
     local a, b, t = 1, "two", { 3 }
     local f = copy(function(x) return a, b, t[1], x end, code)

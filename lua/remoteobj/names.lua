@@ -17,6 +17,7 @@ local proxied = setmetatable({}, { __mode = "v" }) -- name -> class
 local known = setmetatable({}, weak_keys) -- class -> the name it was registered with or proxied under
 local owner = setmetatable({}, weak_keys) -- metatable -> known class that it belongs to, where the two differ
 local found = setmetatable({}, weak_keys) -- class, metatable or function -> name in the loaded modules, as last found
+local nameless = setmetatable({}, weak_keys) -- Lua function -> true: it had no name when it was first looked for
 local index_only = setmetatable({}, weak_keys) -- class -> metatable { __index = class } made here
 
 -- The libraries of Lua itself are no classes: data from elsewhere can't reach them so.
@@ -94,10 +95,17 @@ local function search_function(target)
   end)
 end
 
--- The name that a function was last found under, if it still has it.
+-- The name that a function was last found under, if it still has it; false for one that travels as code.
 function names.last_function_name(func)
+  if nameless[func] then return false end
   local name = found[func]
   if name and resolve(name) == func then return name end
+end
+
+-- A function that has no name goes on to travel as code whatever becomes of it: receivers need not know a name that it
+-- is given later, and looking through all modules takes longer than all else.
+function names.note_nameless(func)
+  nameless[func] = true
 end
 
 -- The name of a function that both sides know, or nil.

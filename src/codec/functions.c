@@ -33,28 +33,40 @@ static void note_named(void *context, const void *function) {
 }
 
 /*
-** Pushes the name of the topmost function and returns 1, if it has one. Most Lua functions
-** that come here have none; a look at all that do is needed to know, one for a session.
+** Has the topmost function, which is a Lua one, perhaps a name. A look at all that do is needed to know, one for a
+** session.
 */
+static int may_have_name(ro_Encoder *e) {
+  lua_State *L = e->walk.L;
+  if (!e->scanned)
+    ro_names_visit_functions(L, note_named, e);
+  e->scanned = 1;
+  return ro_seen_get(&e->seen, RO_KEY_NAMED(lua_topointer(L, -1))) != 0;
+}
+
+/* Pushes the name of the topmost function and returns 1, if it has one. Most Lua functions that come here have none. */
 static int push_name(ro_Encoder *e) {
   lua_State *L = e->walk.L;
+  int is_lua = !lua_iscfunction(L, -1), nameless;
   lua_pushvalue(L, -1);
   ro_names_call(L, "last_function_name", 1, 1);
-  if (!lua_isnil(L, -1))
+  if (lua_isstring(L, -1))
     return 1;
+  nameless = is_lua && lua_isboolean(L, -1);
   lua_pop(L, 1);
-  if (!lua_iscfunction(L, -1)) {
-    if (!e->scanned)
-      ro_names_visit_functions(L, note_named, e);
-    e->scanned = 1;
-    if (ro_seen_get(&e->seen, RO_KEY_NAMED(lua_topointer(L, -1))) == 0)
-      return 0;
+  if (nameless)
+    return 0;
+  if (!is_lua || may_have_name(e)) {
+    lua_pushvalue(L, -1);
+    ro_names_call(L, "function_name", 1, 1);
+    if (!lua_isnil(L, -1))
+      return 1;
+    lua_pop(L, 1);
   }
-  lua_pushvalue(L, -1);
-  ro_names_call(L, "function_name", 1, 1);
-  if (!lua_isnil(L, -1))
-    return 1;
-  lua_pop(L, 1);
+  if (is_lua) {
+    lua_pushvalue(L, -1);
+    ro_names_call(L, "note_nameless", 1, 0);
+  }
   return 0;
 }
 
