@@ -278,6 +278,10 @@ describe("pool:map", function()
     err = error_of(pool.map, pool, function(i) return i == 4 and { io.stdout } or i end, numbers(5), { chunk = 3 })
     assert.equal("task 4: cannot send result[1]: userdata FILE*", err.message)
     assert.same({ 9 }, (pool:map(square, { 3 })))
+    err = error_of(function()
+      for _ in pool:imap(function(i) return i, i == 4 and { io.stdout } end, numbers(5), { chunk = 3 }) do end
+    end)
+    assert.equal("task 4: cannot send result 2[1]: userdata FILE*", err.message)
   end)
 
   it("refuses wrong arguments, naming them", function()
@@ -802,6 +806,33 @@ describe("the end of a pool", function()
     assert.equal("NotListening", kinds[1])
     assert.equal("NotListening", error_of(stream).kind)
     pool:close()
+  end)
+
+  it("comes before it has begun when the system refuses a process, and says so", function()
+    local result = script.run([[
+      local counts = require "spec.support.process_counts"
+      local remoteobj = require "remoteobj"
+      local resource = require "posix.sys.resource"
+      local limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+      remoteobj.pool(1):close() -- what is opened once is there
+      local before, refused = counts.descriptors(), 0
+      for most = before + 1, before + 200 do
+        resource.setrlimit(resource.RLIMIT_NOFILE, { rlim_cur = most, rlim_max = limit.rlim_max })
+        local ok, problem = pcall(remoteobj.pool, 4)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        if ok then
+          problem:close()
+          break
+        end
+        refused = refused + 1
+        assert(tostring(problem):find "Too many open files", problem)
+        problem = nil
+        assert(#counts.children() == 0)
+        assert(counts.descriptors() == before)
+      end
+      assert(refused > 8, refused)
+    ]])
+    assert.same({ 0, "" }, { result.code, result.stderr })
   end)
 
   it("comes with that of the program, however that ends", function()

@@ -18,6 +18,10 @@ local new_future, settle_future = core._future.new, core._future.settle
 -- that it never idles. One whose tasks take long does not: they could be done by another.
 local QUICK = 5000000
 
+-- Such a worker has as many as it does in this time, so that neither side sleeps between two; but no more than that.
+local AT_ONCE = 200000
+local MOST_AT_ONCE = 8
+
 -- Handles of processes that have ended hold descriptors until they are collected: after so many at the latest.
 local MOST_HANDLES = 16
 
@@ -104,7 +108,7 @@ end
 --- Starts the process of a worker, which may be one of several in turn.
 local function launch(self, member)
   self.cells:set(member.slot, desk.STARTING)
-  member.flight, member.sent, member.quick, member.ready = {}, 0, false, false
+  member.flight, member.sent, member.room, member.ready = {}, 0, 1, false
   member.process = spawn.process {
     desk.run, member.desk, member.remote, self.init, self.object,
     name_ = member.name,
@@ -202,6 +206,14 @@ local function note_loss(self, member, entry)
   lost(self, member)
 end
 
+--- How many tasks a worker may have whose last one has taken so long.
+local function room_for(duration)
+  if duration >= QUICK then
+    return 1
+  end
+  return math.max(2, math.min(MOST_AT_ONCE, AT_ONCE // math.max(duration, 1)))
+end
+
 --- Takes in what has become of a task that was sent.
 local function answered(self, entry, ok, ...)
   local member, task = entry.member, entry.task
@@ -211,7 +223,7 @@ local function answered(self, entry, ok, ...)
   end
   local now = native.now()
   task.duration = now - math.max(entry.sent, member.answered)
-  member.answered, member.quick = now, task.duration < QUICK
+  member.answered, member.room = now, room_for(task.duration)
   remove(member.flight, entry)
   if not ok and task.mend then
     task.mend(problem, task)
@@ -227,6 +239,7 @@ local function send(self, member, task)
   flight[#flight + 1] = entry
   local ok, future = pcall(task.send, member.asking, entry.at, task)
   if ok then
+    entry.answer = future
     future:on_done(function(f)
       if member.flight == flight and not task.over then
         answered(self, entry, pcall(f.get, f))
@@ -242,7 +255,7 @@ local function free_member(self)
   local best, least = nil, math.huge
   for _, member in ipairs(self.members) do
     local load = #member.flight
-    if member.ready and load < least and load < (member.quick and 2 or 1) then
+    if member.ready and load < least and load < member.room then
       best, least = member, load
     end
   end
@@ -309,12 +322,19 @@ function Crew:finish()
   end
 end
 
+--- Could its process be started?
+local function has_process(member)
+  return member.process and member.process.pid
+end
+
 --- Waits for the processes.
 local function join_all(self)
   for _, member in ipairs(self.members) do
-    local ok, problem = pcall(member.process.join, member.process)
-    if not ok and self.cells:get(member.slot) == desk.STARTING then
-      break_off(self, problem)
+    if has_process(member) then
+      local ok, problem = pcall(member.process.join, member.process)
+      if not ok and self.cells:get(member.slot) == desk.STARTING then
+        break_off(self, problem)
+      end
     end
   end
 end
@@ -331,18 +351,38 @@ function Crew:dismiss()
   return broken and not broken.told and broken.problem or nil
 end
 
+--- Ends the worker at once, and gives what it was sent.
+local function kill_member(member)
+  local flight = member.flight or {}
+  member.flight, member.ready = {}, false
+  if has_process(member) then
+    member.process:kill()
+  end
+  return flight
+end
+
+--- Waits until the connections know that the workers are gone: what waits for their answers is let go.
+local function await_loss(flights)
+  local answers = {}
+  for _, flight in ipairs(flights) do
+    for _, entry in ipairs(flight) do
+      answers[#answers + 1] = entry.answer
+    end
+  end
+  core.wait(answers, { timeout = PATIENCE })
+end
+
 --- Ends the workers at once; what was not finished fails.
 function Crew:kill()
   local reason = library_error("ProcessDied", "the pool was killed")
   local flights = {}
   self.over, self.broken = true, nil
   for slot, member in ipairs(self.members) do
-    flights[slot] = member.flight
-    member.flight, member.ready = {}, false
-    member.process:kill()
+    flights[slot] = kill_member(member)
   end
   break_off(self, library_error("NotListening", "pool '%s' was killed", self.name))
   join_all(self)
+  await_loss(flights)
   for slot, flight in ipairs(flights) do
     for _, entry in ipairs(flight) do
       settle(self, entry.task, false, died(self, entry.task, self.cells:get(slot) - entry.at + 1, reason))
@@ -362,7 +402,7 @@ local function new_member(self, slot)
     process = nil, -- the present one; with it
     flight = nil, -- what it was sent and has not answered, in order,
     sent = nil, -- how many tasks it was sent, those that came together counted singly,
-    quick = nil, -- were its last tasks short, and
+    room = nil, -- how many it may have, and
     ready = nil, -- may it be sent tasks
     answered = 0, -- when its last answer came
     failures = 0, -- how many processes in a row have ended before they were ready

@@ -8,7 +8,10 @@ local progress = require "remoteobj.progress"
 local FITTING = 2000000
 
 -- Chunks that may be unfinished, per worker: what is on its way, and what comes next.
-local AHEAD = 2
+local AHEAD = 4
+
+-- Chunks per worker that the last items are spread over, so that all workers end at the same time.
+local LAST_CHUNKS = 4
 
 local Stream = {}
 Stream.__index = Stream
@@ -34,6 +37,9 @@ local function mend(problem, task)
   message = message:gsub("^cannot send argument 4%[(%d+)%]", function(i)
     return ("cannot send argument 2[%d]"):format(task.index + i - 1)
   end)
+  if task.stream.whole then
+    message = message:gsub("^(cannot send result%[%d+%])%[(%d+)%]", "%1 %2")
+  end
   message = message:gsub("^cannot send result%[(%d+)%]", function(i)
     return ("task %d: cannot send result"):format(task.index + i - 1)
   end)
@@ -50,7 +56,7 @@ local function next_size(self)
   local size = self.size
   if self.total and self.adapts then
     local left = self.total - self.taken
-    size = math.min(size, (left - 1) // (2 * AHEAD * self.workers) + 1) -- all are to end at the same time
+    size = math.min(size, (left - 1) // (LAST_CHUNKS * self.workers) + 1)
   end
   return math.min(size, self.window - (self.taken - self.given))
 end
