@@ -192,7 +192,7 @@ INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard
 check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
 check-tsan: SPEC = $(filter-out $(UNINTERRUPTIBLE:%=spec/%_spec.lua),$(INSTRUMENTED_SPECS))
 check-asan check-tsan: check-%: sanitizing
-	@. scripts/sanitizers.sh && $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
+	@. scripts/sanitizers.sh && REMOTEOBJ_SANITIZED=$* $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
 	  CC=$(SANITIZING_CC) CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS_$*)" \
 	  COMMANDS=build/$*/bin/remoteobj LUA=build/$*/bin/remoteobj
 

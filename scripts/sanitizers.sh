@@ -6,4 +6,3 @@
 export ASAN_OPTIONS="handle_segv=0:suppressions=spec/support/asan.supp"
 export UBSAN_OPTIONS="print_stacktrace=1"
 export TSAN_OPTIONS="die_after_fork=0:handle_segv=0:second_deadlock_stack=1"
-export REMOTEOBJ_SANITIZED=1
