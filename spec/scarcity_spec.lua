@@ -192,3 +192,54 @@ describe("where a call of the system fails", function()
     end)
   end
 end)
+
+-- An old system, or a filter of system calls. With POSIX alone nobody asks for it.
+describe("where the system has no descriptors of processes", function()
+  local lacks = (os.getenv "NO_LINUX" or "0") == "0"
+  local REFUSALS = {
+    ENOSYS = "the system has no pidfd_open: build with make NO_LINUX=1",
+    EPERM = "the system refuses pidfd_open: build with make NO_LINUX=1",
+  }
+
+  for code, reason in pairs(REFUSALS) do
+    it(("(%s), it says so before anything depends on them"):format(code), function()
+      local expected = lacks and reason or ""
+      run(([[
+        local CODE, REASON = scarce.codes.%s, %q
+        local problems = {}
+        local function check(what, func, ...)
+          local ok, err = pcall(func, ...)
+          local expected = ("cannot %%s: %%s"):format(what, REASON)
+          if ok ~= (REASON == "") or not ok and tostring(err):sub(-#expected) ~= expected then
+            problems[#problems + 1] = what .. ": " .. tostring(err)
+          end
+        end
+        local descriptors = once()
+        local remote = remoteobj.Proxy(setmetatable({}, { __index = { add = function(_, a, b) return a + b end } }))
+        local server = remoteobj.process(function()
+          local _ <close> = remote:listen_()
+          coroutine.yield "listening"
+          remoteobj.sleep(600)
+        end):start()
+        assert(server:iter()() == "listening") -- nobody has looked at the listener here
+
+        scarce.fail("syscall", 1, CODE, -1)
+        check("make a proxy", remoteobj.Proxy, {})
+        check("start a process", function() remoteobj.process(function() end):start():join() end)
+        check("connect to the listener", remote.add, remote, 2, 3)
+        scarce.fail("syscall", 0, CODE)
+        if problems[1] then error(table.concat(problems, "\n"), 0) end
+
+        assert(remote:add(2, 3) == 5)
+        server:kill()
+        server:join()
+        assert(not pcall(remote.add, remote, 2, 3))
+        remote, server = nil, nil
+        settle()
+        assert(scarce.descriptors() == descriptors)
+        operations.finish()
+        print(1)
+      ]]):format(code, expected))
+    end)
+  end
+end)

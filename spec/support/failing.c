@@ -115,8 +115,8 @@ int failing_push(lua_State *L) {
   static const struct {
     const char *name;
     int code;
-  } codes[] = {
-      {"EMFILE", EMFILE}, {"ENOMEM", ENOMEM}, {"EAGAIN", EAGAIN}, {"EINTR", EINTR}, {"ENOSPC", ENOSPC}};
+  } codes[] = {{"EMFILE", EMFILE}, {"ENOMEM", ENOMEM}, {"EAGAIN", EAGAIN}, {"EINTR", EINTR},
+               {"ENOSPC", ENOSPC}, {"ENOSYS", ENOSYS}, {"EPERM", EPERM}};
   luaL_newlib(L, functions);
   lua_newtable(L);
   for (int i = 0; i < COUNT; i++) {

@@ -156,6 +156,11 @@ static Handle *new_handle(lua_State *L) {
   return h;
 }
 
+static int raise_unstarted(lua_State *L, int code) {
+  const char *obstacle = ro_life_obstacle();
+  return luaL_error(L, "cannot start a process: %s", obstacle != NULL ? obstacle : strerror(code));
+}
+
 /*
 ** fork(daemon, main, ...): starts a process that runs main(...) and exits with the code that it
 ** returns. Gives the handle; the handle of the child stays unused in the child itself.
@@ -188,7 +193,7 @@ static int process_fork(lua_State *L) {
     run_child(L, lua_gettop(L) - 2, daemon, &birth);
   }
   if (pid < 0)
-    return luaL_error(L, "cannot start a process: %s", strerror(code));
+    return raise_unstarted(L, code);
   lua_settop(L, 1);
   return 1;
 }

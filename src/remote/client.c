@@ -13,6 +13,7 @@
 #include "future/future.h"
 #include "remote/callback.h"
 #include "remote/proxy.h"
+#include "sys/life.h"
 
 #define MOST_ANNOUNCING 8
 #define WORTH_RELEASING (64 * sizeof(ro_Release)) /* bytes of handles that may wait for more */
@@ -548,11 +549,19 @@ static void wait_for_door(lua_State *L, ro_Proxy *proxy, int64_t deadline) {
   ro_wait_poll(L, fds, 2, look);
 }
 
-/* Makes a connection to the listener of `generation`. Returns 0 or an errno. */
+/* Raises why there is no connection, errno `error`. [-0, +0, v] */
+static void raise_unconnected(lua_State *L, int error) {
+  const char *obstacle = ro_life_obstacle();
+  luaL_error(L, "cannot connect to the listener: %s", obstacle != NULL ? obstacle : strerror(error));
+}
+
+/* Makes a connection to the listener of `generation`, whose end can be watched: else it might never end. Returns 0 or an errno. */
 static int open_connection(ro_Proxy *proxy, uint64_t generation) {
   ro_Client *client = &proxy->client;
   ro_Offer offer = {generation, ro_new_id(), 0};
-  int error = offer_link(proxy, &client->link, &offer);
+  int error = ro_door_blindness(&proxy->door);
+  if (error == 0)
+    error = offer_link(proxy, &client->link, &offer);
   if (error != 0)
     return error;
   client->generation = generation;
@@ -584,7 +593,7 @@ static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline
     if (error == 0)
       drop_connection(&proxy->client);
     else if (error != EAGAIN)
-      luaL_error(L, "cannot connect to the listener: %s", strerror(error));
+      raise_unconnected(L, error);
     else if (deadline != RO_NEVER && ro_now() >= deadline)
       return RO_TOO_LATE;
     else

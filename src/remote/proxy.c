@@ -23,6 +23,7 @@ The proxy itself: its making, its end, and what a fork does to it.
 #include "remote/serve.h"
 #include "remote/stats.h"
 #include "remote/trace.h"
+#include "sys/life.h"
 
 /* Two tables with weak values: userdata by the address and by the id of their proxies. */
 static const char by_address_key = 0, by_id_key = 0;
@@ -157,6 +158,7 @@ listens (see `Proxy:listen_`) answers for the object.
 local remote = remoteobj.Proxy({ count = 0 }, { default = "no answer", timeout = 5 })
 */
 static int proxy_new(lua_State *L) {
+  const char *obstacle;
   ro_Proxy *proxy;
   int error;
   luaL_argcheck(L, !lua_isnoneornil(L, 1), 1, "an object expected, got nil");
@@ -164,6 +166,9 @@ static int proxy_new(lua_State *L) {
   if (!lua_isnoneornil(L, 2))
     luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
+  obstacle = ro_life_obstacle();
+  if (obstacle != NULL)
+    return luaL_error(L, "cannot make a proxy: %s", obstacle);
   proxy = new_proxy(L, 1);
   if (!lua_isnil(L, 2))
     ro_merge_options(L, 2,

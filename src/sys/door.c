@@ -110,6 +110,10 @@ int ro_door_is_open(ro_Door *door, ro_DoorState *state) {
   return now.phase == RO_DOOR_OPEN && is_alive(door, now);
 }
 
+int ro_door_blindness(const ro_Door *door) {
+  return ro_tenure_error(&door->tenure);
+}
+
 int ro_door_lives(const ro_Door *door, uint64_t generation) {
   return ro_tenure_lasts(&door->tenure, generation);
 }

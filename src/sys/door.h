@@ -58,6 +58,9 @@ ro_DoorState ro_door_state(const ro_Door *door);
 */
 int ro_door_is_open(ro_Door *door, ro_DoorState *state);
 
+/* Can the end of the listener be watched that ro_door_is_open has just found to live. Returns 0 or an errno. */
+int ro_door_blindness(const ro_Door *door);
+
 /*
 ** Does the listener of `generation`, whom ro_door_is_open has found open before, live. For less than that
 ** costs, and true after it was closed too, as long as the process goes on.

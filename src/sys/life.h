@@ -78,4 +78,10 @@ int ro_life_follow(const ro_Birth *birth, int *fd);
 */
 int ro_life_open(pid_t pid);
 
+/*
+** Why no process can be watched here, for messages: the library was built for a system that has descriptors of processes, and
+** this one refuses them. NULL: they can, as far as there are descriptors left.
+*/
+const char *ro_life_obstacle(void);
+
 #endif

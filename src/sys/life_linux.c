@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/atfork.h"
 #include "sys/descriptor.h"
 
 void ro_life_init(ro_Life *life) {
@@ -21,6 +22,21 @@ void ro_life_init(ro_Life *life) {
 
 int ro_life_open(pid_t pid) {
   return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+/* An older system, or a filter of system calls, for which EPERM is the usual answer. */
+const char *ro_life_obstacle(void) {
+  int fd, refusal;
+  ro_atfork_hold();
+  fd = ro_life_open(getpid());
+  refusal = fd < 0 ? errno : 0;
+  ro_descriptor_close(&fd);
+  ro_atfork_release();
+  if (refusal == ENOSYS)
+    return "the system has no pidfd_open: build with make NO_LINUX=1";
+  if (refusal == EPERM || refusal == EACCES)
+    return "the system refuses pidfd_open: build with make NO_LINUX=1";
+  return NULL;
 }
 
 static void end_unwatched(pid_t pid) {

@@ -14,6 +14,7 @@
 typedef struct ro_Tenure {
   int fd;              /* of the listener that was looked at last; or of the file whose locks tell; -1 */
   uint64_t generation; /* that `fd` belongs to */
+  int error;           /* why there is no `fd` of a listener that lives for all that is known; or 0 */
 } ro_Tenure;
 
 /* Gives zeroed memory of `size` bytes that this process and all that it forks share; NULL with errno. */
@@ -36,6 +37,11 @@ void ro_tenure_end(ro_Tenure *tenure, uint64_t generation);
 ** is not known. One that can't be watched for want of descriptors counts as alive.
 */
 int ro_tenure_goes_on(ro_Tenure *tenure, pid_t pid, uint64_t generation, uint64_t mark);
+
+/*
+** Can the end of the listener be watched that ro_tenure_goes_on has just said to live. Returns 0 or an errno.
+*/
+int ro_tenure_error(const ro_Tenure *tenure);
 
 /* The same of a listener that ro_tenure_goes_on was asked about before, for less. */
 int ro_tenure_lasts(const ro_Tenure *tenure, uint64_t generation);

@@ -21,6 +21,7 @@
 
 void *ro_tenure_open(ro_Tenure *tenure, size_t size) {
   tenure->fd = -1;
+  tenure->error = 0;
   return ro_shared_open(size);
 }
 
@@ -66,8 +67,9 @@ static int look_at(ro_Tenure *tenure, pid_t pid, uint64_t generation, uint64_t m
   ro_descriptor_close(&tenure->fd);
   tenure->generation = generation;
   tenure->fd = ro_life_open(pid);
+  tenure->error = tenure->fd < 0 ? errno : 0;
   if (tenure->fd < 0)
-    return errno;
+    return tenure->error;
   if (mark == 0 || birth_of(pid) == mark)
     return 0;
   ro_descriptor_close(&tenure->fd);
@@ -80,6 +82,10 @@ int ro_tenure_goes_on(ro_Tenure *tenure, pid_t pid, uint64_t generation, uint64_
   if (tenure->fd < 0 || tenure->generation != generation)
     e = look_at(tenure, pid, generation, mark);
   return e != 0 ? e != ESRCH : ro_tenure_lasts(tenure, generation);
+}
+
+int ro_tenure_error(const ro_Tenure *tenure) {
+  return tenure->error;
 }
 
 int ro_tenure_lasts(const ro_Tenure *tenure, uint64_t generation) {
