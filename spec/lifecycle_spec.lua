@@ -111,6 +111,130 @@ describe("lives of processes and proxies", function()
     assert.equal("done\n", result.stdout)
     assert.equal(0, result.code)
   end)
+
+  it("leave no descriptors although their handles are kept, once their end is known", function()
+    local result = script.run([[
+      local counts = require "spec.support.process_counts"
+      local remoteobj = require "remoteobj"
+
+      local function start(func)
+        return remoteobj.process { func, raises_ = false }:start()
+      end
+
+      local function await(process)
+        while not process.exitcode do remoteobj.sleep(0.001) end
+      end
+
+      local function yield()
+        for i = 1, 3 do coroutine.yield(i) end
+      end
+
+      local function iterate(process)
+        local list = {}
+        for i in process:iter() do list[#list + 1] = i end
+        return table.concat(list, " ")
+      end
+
+      local ways = { -- each ends a process, and gives what is looked at long after that
+        function()
+          local p = start(function() return 5 end)
+          p:join()
+          return function() assert(p:results() == 5) end
+        end,
+        function()
+          local p = start(function() return ("x"):rep(1000000) end)
+          await(p)
+          return function() assert(#p.result == 1000000) end
+        end,
+        function()
+          local p = start(function() error "x" end)
+          p:join()
+          return function() assert(p.exitcode == 1 and tostring(p.exc.last):find "x" and #p.exc == 1) end
+        end,
+        function()
+          local p = start(function() remoteobj.sleep(1000) end)
+          require "posix.signal".kill(p.pid, 9)
+          p:join()
+          return function()
+            assert(p.exc.last.kind == "ProcessDied" and not p:is_alive() and not p:kill() and not p:throw "x")
+          end
+        end,
+        function()
+          local p = start(yield)
+          p:join()
+          return function() assert(iterate(p) == "1 2 3") end
+        end,
+        function()
+          local p = start(yield)
+          await(p)
+          return function() assert(iterate(p) == "1 2 3") end
+        end,
+        function()
+          local p = start(yield)
+          for _ in p:iter() do break end
+          await(p)
+          return function() assert(iterate(p) == "") end
+        end,
+        function()
+          local p = start(function() end)
+          p:join()
+          return function()
+            assert(remoteobj.poll({ [p.sentinel] = { events = { IN = true } } }, 0) == 1 and p.sentinel == p.sentinel)
+          end
+        end,
+        function()
+          local p = start(function() end)
+          p:join()
+          return function()
+            local exc = p.exc
+            remoteobj.process(function() exc { raises = false } (error, "later") end):start():join()
+            assert(tostring(exc.last):find "later")
+          end
+        end,
+      }
+
+      ways[1]()
+      collectgarbage()
+      collectgarbage()
+      local before, checks = counts.descriptors(), {}
+      collectgarbage "stop"
+      for i = 1, tonumber(arg[1]) do
+        checks[i] = ways[i % #ways + 1]()
+      end
+      local after = 0
+      for _ in require "posix.dirent".files "/proc/self/fd" do after = after + 1 end
+      assert(after == before, before .. " descriptors before, " .. after .. " then")
+      for _, check in ipairs(checks) do check() end
+      print "done"
+    ]], { tostring(scale(36, 1000)) }, { timeout = scale(2, 40) * wait.LIMIT })
+    assert.same({ 0, "", "done\n" }, { result.code, result.stderr, result.stdout })
+  end)
+
+  it("leave no descriptors when they were workers of a pool that were replaced", function()
+    local result = script.run([[
+      local counts = require "spec.support.process_counts"
+      local remoteobj = require "remoteobj"
+      local unistd = require "posix.unistd"
+
+      local function die()
+        require "posix.signal".kill(unistd.getpid(), 9)
+      end
+
+      local pool <close> = remoteobj.pool(1)
+      pool:submit(unistd.getpid):get() -- it is connected
+      local before = counts.descriptors()
+      collectgarbage "stop"
+      for _ = 1, tonumber(arg[1]) do
+        local future = pool:submit(die)
+        assert(not pcall(future.get, future))
+      end
+      assert(pool:submit(unistd.getpid):get() ~= unistd.getpid())
+      local after = 0
+      for _ in require "posix.dirent".files "/proc/self/fd" do after = after + 1 end
+      assert(after == before, before .. " descriptors before, " .. after .. " then")
+    ]], { tostring(scale(20, 300)) }, { timeout = scale(1, 10) * wait.LIMIT })
+    assert.same({ 0, "" }, { result.code, result.stderr })
+  end)
 end)
 
 describe("an end is told although others live that have come later:", function()

@@ -33,7 +33,7 @@ function methods:_record(failure, value, group)
   local time, number, channel = native.now(), tick(), self._channel
   local id = native.getpid() .. ":" .. number
   insert(self, { value = value, group = group, time = time, id = id })
-  if channel and not channel:mine() then
+  if channel and channel.journal and not channel:mine() then
     channel.journal:append_failure(channels.ERROR, time, number, group, failure)
   end
   return id
@@ -210,7 +210,7 @@ end
 -- @param ... the results
 function methods:set_result(...)
   local channel, time = self._channel, native.now()
-  if channel and not channel:mine() then
+  if channel and channel.journal and not channel:mine() then
     channel.journal:append_values(channels.RESULT, time, tick(), nil, ...)
   end
   self:_keep_result(time, pack(...))

@@ -5,7 +5,7 @@ local core = require "remoteobj.core"
 local native = core._process
 
 -- Kinds of records in a journal.
-local ERROR, RESULT, RETURNED, FAILED, THROWN = 1, 2, 3, 4, 5
+local ERROR, RESULT, RETURNED, FAILED, THROWN, LENT = 1, 2, 3, 4, 5, 6
 
 -- Counts records, contexts and raises: what came earlier has the smaller number.
 local count = 0
@@ -26,9 +26,10 @@ Channel.__index = Channel
 --- A channel from all processes forked later to this one.
 local function new_channel()
   return setmetatable({
-    journal = native.journal(),
+    journal = native.journal(), -- nil when it was closed
     owner = native.getpid(),
     exc = nil, -- the Except whose errors and results it carries
+    lent = false, -- does the program have that, here or elsewhere
     outcome = nil, -- RETURNED or FAILED, once the process has told for which the channel was made; then also
     body = nil, -- what it told,
     time = nil, -- when,
@@ -62,6 +63,8 @@ local function arrived(self, body, kind, time, pid, number, group)
   if kind == RETURNED or kind == FAILED then
     self.outcome, self.body, self.time, self.pid, self.number = kind, body, time, pid, number
     keep_result(self)
+  elseif kind == LENT then
+    self.lent = true
   elseif kind ~= THROWN then
     self:book():_arrived(kind, body, time, pid .. ":" .. number, group)
   end
@@ -69,12 +72,35 @@ end
 
 --- Takes in what has come since the last time.
 function Channel:pull()
-  if not self:mine() then
+  local journal = self.journal
+  if not journal or not self:mine() then
     return
   end
-  local journal = self.journal
   for body, kind, time, pid, number, group in journal.next, journal do
     arrived(self, body, kind, time, pid, number, group)
+  end
+end
+
+--- The program gets the Except: any process that has it may write into it from now on, also when the one that the
+-- channel was made for has ended.
+function Channel:lend()
+  if self.lent then
+    return
+  end
+  self.lent = true
+  if self:mine() then
+    self.journal = self.journal or native.journal()
+  elseif self.journal then
+    self.journal:append_values(LENT, native.now(), 0, nil)
+  end
+end
+
+--- All is known of the process that the channel was made for: gives the descriptor back if nobody else can write.
+function Channel:close()
+  local journal = self.journal
+  if journal and not self.lent then
+    self.journal = nil
+    journal:close()
   end
 end
 

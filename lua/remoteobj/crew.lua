@@ -22,9 +22,6 @@ local QUICK = 5000000
 local AT_ONCE = 200000
 local MOST_AT_ONCE = 8
 
--- Handles of processes that have ended hold descriptors until they are collected: after so many at the latest.
-local MOST_HANDLES = 16
-
 -- A worker that so often in a row is killed before it is ready is given up.
 local MOST_STARTS = 3
 
@@ -149,10 +146,6 @@ local function replace(self, member, was_ready, cause)
     return
   elseif not was_ready and (not crashed or member.failures >= MOST_STARTS) then
     return break_off(self, cause)
-  end
-  self.replaced = self.replaced + 1
-  if self.replaced % MOST_HANDLES == 0 then
-    collectgarbage()
   end
   local ok, problem = pcall(launch, self, member)
   if ok then
@@ -433,7 +426,6 @@ local function new_crew(name, count, start)
     queue = { first = 1, last = 0 },
     unsettled = 0, -- tasks
     idle = nil, -- a future for the moment when there are none
-    replaced = 0, -- workers
     broken = nil, -- or why no worker can be had
     over = false, -- is anybody replaced
   }, Crew)

@@ -88,6 +88,7 @@ local function settle(self, code)
   if not self._error then
     self:_check_end(code)
   end
+  self:_let_go()
 end
 
 -- Keeps an error that the child has not told of itself.
@@ -135,10 +136,29 @@ local function drain(self, ended)
   until not (body and ended)
 end
 
+-- Puts aside all that is left of the stream of a child that has ended.
+function common:_drain()
+  if not self._drained then
+    drain(self, true)
+    self._drained = true
+  end
+end
+
 --- The body that was put aside first.
 local function first_queued(self)
   local queue = self._queue
   return queue and queue[queue.first]
+end
+
+--- Takes it out.
+local function take_queued(self)
+  local body = first_queued(self)
+  if body then
+    local queue = self._queue
+    queue[queue.first] = nil
+    queue.first = queue.first + 1
+  end
+  return body
 end
 
 --- Waits until the child has ended, keeping its stream from being full.
@@ -225,28 +245,30 @@ local function end_of_stream(self, child)
   raise_outcome(self)
 end
 
+--- The body of the next values that were yielded, waiting for them; nil at the end. Other threads may take part, or
+-- join meanwhile.
+local function next_body(self)
+  local ended = false
+  while true do
+    local drained = self._drained
+    local body = take_queued(self) or not drained and receive(self) or nil
+    if body or drained then
+      return body
+    elseif ended then
+      self._drained = true
+    else
+      ended = own_child(self, "iter"):wait(math.maxinteger, true)
+    end
+  end
+end
+
 --- The next values that the process has yielded, waiting for them; nothing at the end.
 local function next_values(self)
-  local body = first_queued(self)
+  local body = next_body(self)
   if body then
-    local queue = self._queue
-    queue[queue.first] = nil
-    queue.first = queue.first + 1
     return body:values()
-  end
-  local child, ended = own_child(self, "iter"), false
-  while not self._drained do
-    body = receive(self)
-    if body then
-      return body:values()
-    end
-    self._drained = self._drained or ended
-    if not self._drained then
-      ended = child:wait(math.maxinteger, true)
-    end
-  end
-  if not self._cancelled then
-    end_of_stream(self, child)
+  elseif not self._cancelled then
+    end_of_stream(self, own_child(self, "iter"))
   end
 end
 
@@ -293,6 +315,11 @@ function getters:sentinel()
   return self._child and self._child:sentinel()
 end
 
+-- The same while it has not ended yet, for a wait of the library's.
+function getters:_life()
+  return self._child and self._child:life()
+end
+
 function getters:exitcode()
   refresh(self)
   return self._exitcode
@@ -300,6 +327,9 @@ end
 
 function getters:exc()
   refresh(self)
+  if not self._exc then
+    self._channel:lend()
+  end
   return self:_book()
 end
 
@@ -343,8 +373,8 @@ end
 --- A class of handles.
 -- @param kind what messages call what they stand for
 -- @param own its methods besides those that all have. Among them are `start`; `_failure()`, which gives the error that
--- the child has told of; and `_check_end(code)`, which keeps an error (_keep_error) where the child, having told of
--- none, has ended in a way that is one
+-- the child has told of; `_check_end(code)`, which keeps an error (_keep_error) where the child, having told of none,
+-- has ended in a way that is one; and `_let_go()`, which gives back what is not needed when all that is known
 -- @return the metatable
 function handle.class(kind, own)
   local methods = { _kind = kind }

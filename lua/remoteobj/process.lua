@@ -34,7 +34,8 @@ local methods = {}
 --- nil while the process runs; 0 after a return, 1 after an error, the code of `os.exit`, -N after signal N.
 -- @tfield integer exitcode
 
---- The Except with the errors of the process.
+--- The Except with the errors of the process. Others that record in it, too, are heard here if somebody had asked for
+-- it before the process ended, or this process before it started them.
 -- @tfield Except exc
 
 --- The first value returned, nil until then; of a process that has yielded its one iterator.
@@ -138,6 +139,13 @@ local function died(self, code)
   }, core.Error)
 end
 
+-- Descriptors that were for what is known now.
+function methods:_let_go()
+  self:_drain()
+  self._child:settle()
+  self._channel:close()
+end
+
 -- A signal that was not sent through this handle is an error.
 function methods:_check_end(code)
   if not code or code < 0 and not (self._sent and self._sent[-code]) then
@@ -185,12 +193,17 @@ function methods:throw(...)
   elseif self._inside == native.getpid() then
     error((...), 0)
   end
-  local process = handle.child_of(self, 2)
+  local process, journal = handle.child_of(self, 2), self._channel.journal
   if not process:alive() then
     return false
   end
-  append(self, "append_error", channels.THROWN, nil, (...))
-  return process:call(self._channel.journal:attended(process:pid())) -- else it has not begun yet, and will look
+  local ok, problem = pcall(journal.append_error, journal, channels.THROWN, native.now(), 0, nil, (...))
+  if not process:alive() then -- then the journal may have been closed
+    return false
+  elseif not ok then
+    error(problem, 0)
+  end
+  return process:call(journal:attended(process:pid())) -- else it has not begun yet, and will look
 end
 
 return handle.class("process", methods)

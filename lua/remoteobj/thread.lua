@@ -95,6 +95,9 @@ Channel.__index = Channel
 function Channel.pull()
 end
 
+function Channel.lend()
+end
+
 -- The LocalExcept with the thread's errors, made when it is needed.
 function Channel:book()
   local made = self.exc
@@ -196,6 +199,9 @@ end
 
 function methods:_failure()
   return self._channel.body
+end
+
+function methods._let_go()
 end
 
 function methods:_check_end()

@@ -16,6 +16,18 @@ void ro_child_close_stream(ro_Child *child) {
   ro_descriptor_close(&child->far_end);
 }
 
+void ro_child_settle(ro_Child *child) {
+  if (child->ended && !child->shown && child->waits == 0 && ro_child_is_own(child))
+    ro_life_close(&child->life);
+}
+
+int ro_child_sentinel(ro_Child *child) {
+  child->shown = 1;
+  if (child->life.fd < 0 && child->ended)
+    errno = ro_life_reopen(&child->life);
+  return child->life.fd;
+}
+
 /*
 ** In a fork the children are those of another process. The records stay, since handles may
 ** refer to them; the streams go, so that writers see when the reader is gone.

@@ -25,6 +25,8 @@ typedef struct ro_Child {
   int heeded;  /* the signal that it heeds (ro_lock_heed), or 0 */
   int daemon;  /* must not outlive this process */
   int held;    /* has a handle */
+  int shown;   /* the program has the descriptor of its life */
+  int waits;   /* how many threads wait for its end, or have been torn out of that wait */
   int ended, status; /* reaped, and the status as wait() gives it */
   int lost;          /* ended, but somebody else took the status */
   int reaping;       /* a thread waits for it */
@@ -80,6 +82,15 @@ int ro_child_signal(ro_Child *child, int signal, void *value);
 ** record when it can.
 */
 void ro_child_drop(ro_Child *child);
+
+/*
+** Closes, of a child of this process that has ended, what nobody needs any more: the descriptor of its life, unless the
+** program has that, or somebody waits for it.
+*/
+void ro_child_settle(ro_Child *child);
+
+/* The descriptor of the child's life, for the program; -1 with errno. */
+int ro_child_sentinel(ro_Child *child);
 
 /* Closes both ends of the child's stream in this process; harmless when they are closed. */
 void ro_child_close_stream(ro_Child *child);

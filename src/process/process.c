@@ -214,9 +214,28 @@ static int handle_pid(lua_State *L) {
   return 1;
 }
 
+/* child:sentinel(): a descriptor that is readable once it has ended, and stays so. */
 static int handle_sentinel(lua_State *L) {
+  int fd = ro_child_sentinel(check_handle(L)->child);
+  if (fd < 0)
+    return luaL_error(L, "cannot watch a process: %s", strerror(errno));
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+/* child:life(): the same, for as long as it has not ended; -1 when that is known. */
+static int handle_life(lua_State *L) {
   lua_pushinteger(L, check_handle(L)->child->life.fd);
   return 1;
+}
+
+/* child:settle(): it has ended, and all is known of that. */
+static int handle_settle(lua_State *L) {
+  Handle *h = check_handle(L);
+  if (h->in.finished)
+    ro_child_close_stream(h->child);
+  ro_child_settle(h->child);
+  return 0;
 }
 
 /* child:own(): was it started by this process. */
@@ -290,7 +309,11 @@ static int handle_wait(lua_State *L) {
   int readable;
   if (!child->ended) {
     int64_t look = ro_life_watch(&child->life, &fds[0], deadline);
-    if (ro_wait_poll(L, fds, stream ? 2 : 1, look) == 0 || fds[0].revents != 0)
+    int ready;
+    child->waits++;
+    ready = ro_wait_poll(L, fds, stream ? 2 : 1, look);
+    child->waits--;
+    if (ready == 0 || fds[0].revents != 0)
       ro_child_ended(child);
   }
   readable = fds[1].revents != 0 || h->in.bytes.size > h->in.used;
@@ -335,6 +358,8 @@ static int handle_cancel(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"pid", handle_pid},
                                    {"sentinel", handle_sentinel},
+                                   {"life", handle_life},
+                                   {"settle", handle_settle},
                                    {"own", handle_own},
                                    {"alive", handle_alive},
                                    {"status", handle_status},

@@ -58,6 +58,11 @@ static int journal_gc(lua_State *L) {
   return 0;
 }
 
+/* journal:close(): this process neither reads nor writes it any more. */
+static int journal_close(lua_State *L) {
+  return journal_gc(L);
+}
+
 static void encode_integer(lua_State *L, ro_Encoder *e, lua_Integer value) {
   lua_pushinteger(L, value);
   ro_encode(e, -1, 0);
@@ -153,7 +158,7 @@ static size_t decode_head(lua_State *L, const ro_Buffer *record) {
 static int journal_next(lua_State *L) {
   ro_Journal *j = check_journal(L);
   ro_Buffer *record = ro_scratch_open(L);
-  int state = ro_journal_next(j, record);
+  int state = j->fd < 0 ? 0 : ro_journal_next(j, record); /* other threads may have closed it */
   size_t content;
   if (state == 0) {
     ro_scratch_close(record);
@@ -188,6 +193,7 @@ static const luaL_Reg methods[] = {{"append_values", journal_append_values},
                                    {"attended", journal_attended},
                                    {"append_failure", journal_append_failure},
                                    {"next", journal_next},
+                                   {"close", journal_close},
                                    {NULL, NULL}};
 
 void ro_open_record(lua_State *L) {

@@ -295,7 +295,7 @@ static Wait wait_arguments(lua_State *L) {
 static int sentinel_of(lua_State *L, int index) {
   int fd = -1;
   if (lua_getfield(L, index, "exitcode") == LUA_TNIL) {
-    if (lua_getfield(L, index, "sentinel") != LUA_TNUMBER)
+    if (lua_getfield(L, index, "_life") != LUA_TNUMBER)
       luaL_argerror(L, index, "the process has not been started");
     fd = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);

@@ -3,6 +3,18 @@
 
 #include <errno.h>
 
+#include "sys/descriptor.h"
+
+/* The end of a pipe that nobody writes to. */
+int ro_life_reopen(ro_Life *life) {
+  int ends[2], e = ro_pipe_open(ends);
+  if (e != 0)
+    return e;
+  ro_descriptor_close(&ends[1]);
+  life->fd = ends[0];
+  return 0;
+}
+
 int ro_life_goes_on(const ro_Life *life) {
   struct pollfd end = {.fd = life->fd, .events = POLLIN};
   int n;

@@ -42,6 +42,9 @@ pid_t ro_life_fork(ro_Life *life, ro_Birth *birth);
 /* Closes the descriptors; the process goes on. */
 void ro_life_close(ro_Life *life);
 
+/* Gives the closed life of a process that has ended a descriptor again, which tells just that. Returns 0 or an errno. */
+int ro_life_reopen(ro_Life *life);
+
 /* In a fork of the parent: closes what the parent alone may have; safe between fork and exec. */
 void ro_life_inherit(ro_Life *life);
 

@@ -526,11 +526,19 @@ static int handle_throw(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg handle_methods[] = {
-    {"start", handle_start},       {"own", handle_own},       {"pid", handle_pid},
-    {"alive", handle_alive},       {"status", handle_status}, {"problem", handle_problem},
-    {"sentinel", handle_sentinel}, {"wait", handle_wait},     {"receive", handle_receive},
-    {"cancel", handle_cancel},     {"throw", handle_throw},   {NULL, NULL}};
+static const luaL_Reg handle_methods[] = {{"start", handle_start},
+                                          {"own", handle_own},
+                                          {"pid", handle_pid},
+                                          {"alive", handle_alive},
+                                          {"status", handle_status},
+                                          {"problem", handle_problem},
+                                          {"sentinel", handle_sentinel},
+                                          {"life", handle_sentinel},
+                                          {"wait", handle_wait},
+                                          {"receive", handle_receive},
+                                          {"cancel", handle_cancel},
+                                          {"throw", handle_throw},
+                                          {NULL, NULL}};
 
 /* ---- functions ---- */
 
