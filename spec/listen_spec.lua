@@ -642,6 +642,29 @@ describe("listening", function()
   end)
 
   describe("by somebody", function()
+    -- The system closes what a dying process has open before it tells of the end. Between the two a machine that is
+    -- very busy may do something else, but seldom.
+    it("who has died is over as soon as a client knows of it", function()
+      local rounds, found = 50, 0
+      for _ = 1, rounds do
+        local server = processes.serve(proxy, function()
+          while true do
+            proxy:poll(wait.LIMIT)
+          end
+        end, { bg = false })
+        local ok, err = pcall(proxy.passto, proxy, function()
+          os.execute "kill -9 $PPID"
+        end)
+        if proxy.listening_ then
+          found = found + 1
+        end
+        assert.is_false(ok)
+        assert.equal("Disconnected", err.kind)
+        server:join()
+      end
+      assert.is_true(found <= rounds // 12, found)
+    end)
+
     it("is seen by everybody related", function()
       assert.is_false(proxy.listening_)
       local server = processes.serve(proxy, function(link)

@@ -420,6 +420,14 @@ static int has_news(const ro_Client *client, const ro_Pending *pending) {
   return pending->settled || pending->calls != NULL || client->future_calls > 0;
 }
 
+/* The listener has ended the connection, or died: then it must not be found listening after that. */
+static void lose_ended(ro_Proxy *proxy) {
+  uint64_t generation = proxy->client.generation;
+  if (!ro_door_closed_well(&proxy->door, generation))
+    ro_door_await_end(&proxy->door, generation);
+  lose(proxy, RO_CUT_OFF);
+}
+
 /*
 ** Moves bytes both ways as far as goes without blocking, until there are news for `pending`; with NULL until everything
 ** is settled.
@@ -434,7 +442,7 @@ static void pump(ro_Proxy *proxy, const ro_Pending *pending) {
       dispatch_all(proxy);
   } while (status == RO_LINK_OK && (pending != NULL ? !has_news(client, pending) : client->first != NULL));
   if (status == RO_LINK_CLOSED)
-    lose(proxy, RO_CUT_OFF);
+    lose_ended(proxy);
   else if (status == RO_LINK_NO_MEMORY)
     damaged(proxy, "not enough memory for an answer");
 }

@@ -16,6 +16,9 @@
 
 #define ENDS 3
 
+/* How long the end of a process may take that has closed its descriptors already. */
+#define MOMENT (RO_SECOND / 25)
+
 /* Sockets that keep messages apart. Packets are what not every system has for local sockets. */
 #if RO_LINUX
 #define MESSAGES SOCK_SEQPACKET
@@ -116,6 +119,15 @@ int ro_door_blindness(const ro_Door *door) {
 
 int ro_door_lives(const ro_Door *door, uint64_t generation) {
   return ro_tenure_lasts(&door->tenure, generation);
+}
+
+void ro_door_await_end(const ro_Door *door, uint64_t generation) {
+  int64_t deadline = ro_now() + MOMENT;
+  while (ro_door_lives(door, generation) && ro_now() < deadline) {
+    struct pollfd end;
+    int64_t look = ro_door_watch(door, &end, deadline);
+    poll(&end, 1, ro_milliseconds_until(look));
+  }
 }
 
 int64_t ro_door_watch(const ro_Door *door, struct pollfd *p, int64_t deadline) {

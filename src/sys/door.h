@@ -68,6 +68,12 @@ int ro_door_blindness(const ro_Door *door);
 int ro_door_lives(const ro_Door *door, uint64_t generation);
 
 /*
+** A connection of that listener has ended, which is mostly because its process dies: that closes its descriptors a moment
+** before its end shows. Waits for this moment, so that nobody takes it for alive any more, but not for long.
+*/
+void ro_door_await_end(const ro_Door *door, uint64_t generation);
+
+/*
 ** Prepares `p` for a wait for the end of the listener that ro_door_is_open found last. Returns when to
 ** look whether it has come, though `p` says nothing: `deadline`, or earlier.
 */
