@@ -199,10 +199,13 @@ static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions optio
   return listener;
 }
 
-static void refuse_start(lua_State *L, const ro_Proxy *proxy, pid_t pid) {
-  if (proxy->listener != NULL)
-    luaL_error(L, "this process is listening already");
-  luaL_error(L, "process %d is listening already", (int)pid);
+/* Raises why the door was not claimed: an error, as ro_door_claim gives it. */
+static void refuse_start(lua_State *L, int error, ro_DoorState state) {
+  if (error != EBUSY)
+    luaL_error(L, "cannot listen: %s", strerror(error));
+  if (state.phase == RO_DOOR_FREE) /* who takes it just now has not written that down yet */
+    luaL_error(L, "another process is listening already");
+  luaL_error(L, "process %d is listening already", (int)state.pid);
 }
 
 /* Gives the door back after a start that failed. */
@@ -224,16 +227,17 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
   if (proxy->listener != NULL && proxy->listener->phase == RO_LISTENER_STOPPING)
     ro_listener_stop(L, proxy->listener);
   if (proxy->listener != NULL)
-    refuse_start(L, proxy, 0);
+    luaL_error(L, "this process is listening already");
   listener = new_listener(L, index, options);
   if (options.background && (error = ro_seats_prepare(L, listener)) != 0)
     luaL_error(L, "cannot listen: %s", strerror(error));
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
-  if (ro_door_claim(&proxy->door, &state) != 0) {
+  error = ro_door_claim(&proxy->door, &state);
+  if (error != 0) {
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, listener);
-    refuse_start(L, proxy, state.pid);
+    refuse_start(L, error, state);
   }
   listener->generation = state.generation;
   error = ro_hub_open(&listener->hub, &proxy->door, state.generation, limit);

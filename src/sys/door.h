@@ -86,7 +86,7 @@ int ro_door_closed_well(const ro_Door *door, uint64_t generation);
 
 /*
 ** Becomes the listener, phase OPENING: when the door is free or its listener has died. Returns 0 and the
-** new generation, or EBUSY and the state that stands in the way.
+** new generation, EBUSY and the state that stands in the way, or another errno.
 */
 int ro_door_claim(ro_Door *door, ro_DoorState *state);
 
