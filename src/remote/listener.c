@@ -20,6 +20,9 @@
 /* How long a listener that stops waits for its clients to take their last answers. */
 #define FAREWELL (10 * RO_SECOND)
 
+/* How long one in the foreground waits for requests where no descriptor tells of them. */
+#define LOOK_AGAIN (RO_SECOND / 100)
+
 /* ---- its end ---- */
 
 int ro_request_is_expired(const ro_Request *request) {
@@ -302,6 +305,15 @@ int ro_listener_fileno(lua_State *L, ro_Listener *listener) {
   return fd >= 0 ? fd : luaL_error(L, "requests cannot be watched for: %s", strerror(errno));
 }
 
+int ro_listener_await(lua_State *L, ro_Listener *listener, int64_t deadline) {
+  struct pollfd ready = {.fd = ro_poller_fileno(&listener->hub.poller), .events = POLLIN};
+  int64_t soon = ro_now() + LOOK_AGAIN;
+  if (ready.fd >= 0 || deadline <= soon)
+    return ro_wait_poll(L, &ready, 1, deadline);
+  ro_wait_poll(L, &ready, 1, soon);
+  return 1;
+}
+
 lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer most, int refuse) {
   lua_Integer count = 0;
   listener->depth++;
@@ -341,7 +353,6 @@ typedef struct ForegroundWait {
 
 static int wait_in_foreground(lua_State *L) {
   const ForegroundWait *w = lua_touserdata(L, 1);
-  struct pollfd ready = {.fd = ro_listener_fileno(L, w->listener), .events = POLLIN};
   lua_State *co = ro_push_coroutine(L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   while (!*w->settled && ro_now() < w->deadline) {
@@ -349,7 +360,7 @@ static int wait_in_foreground(lua_State *L) {
     if (ro_pid() != w->listener->home)
       return luaL_error(L, "this process is a fork of the one that listens");
     if (!*w->settled)
-      ro_wait_poll(L, &ready, 1, w->deadline);
+      ro_listener_await(L, w->listener, w->deadline);
   }
   return 0;
 }

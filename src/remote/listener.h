@@ -63,6 +63,12 @@ uint64_t ro_listener_generation(const ro_Listener *listener);
 int ro_listener_fileno(lua_State *L, ro_Listener *listener);
 
 /*
+** Waits until there may be something to serve, or `deadline`. Returns 0 at the deadline, as ro_wait_poll. Where the
+** descriptor can't be had just now it looks every now and then: who has clients goes on serving them. [-0, +0, v]
+*/
+int ro_listener_await(lua_State *L, ro_Listener *listener, int64_t deadline);
+
+/*
 ** Serves on the calling thread what is pending, at most `most` requests (refuses them with `refuse`);
 ** returns how many. Not for listeners in the background. [-0, +0, v]
 */

@@ -214,9 +214,8 @@ static int method_poll(lua_State *L) {
     return 1;
   }
   for (;;) {
-    struct pollfd ready = {.fd = ro_listener_fileno(L, listener), .events = POLLIN};
     int served = ro_listener_process(L, listener, 1, 0) > 0;
-    if (served || proxy->listener != listener || ro_wait_poll(L, &ready, 1, deadline) == 0) {
+    if (served || proxy->listener != listener || ro_listener_await(L, listener, deadline) == 0) {
       lua_pushboolean(L, served);
       return 1;
     }
