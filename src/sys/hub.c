@@ -188,6 +188,26 @@ static void look_directly(ro_Hub *hub, int directly) {
   update_interest(hub, c);
 }
 
+/* Tells the client why it is not heard, as far as that goes without waiting. */
+static void tell_fault(ro_Link *link, const char *what) {
+  ro_FrameHead head = {.kind = RO_FRAME_FAULT};
+  ro_Buffer frame;
+  size_t start;
+  ro_buffer_init(&frame);
+  start = ro_frame_begin(&frame);
+  ro_buffer_add(&frame, what, strlen(what));
+  ro_frame_finish(&frame, start, &head);
+  if (!frame.failed && ro_link_queue(link, &frame) == RO_LINK_OK)
+    ro_link_flush(link);
+  ro_buffer_free(&frame);
+}
+
+/* Tells the client what was wrong with its bytes, and ends the connection. */
+static void fault(ro_Hub *hub, ro_Connection *c, const char *what) {
+  tell_fault(&c->link, what);
+  end_connection(hub, c);
+}
+
 static void inherit(ro_Hub *hub, ro_Connection *c, uint64_t ancestor) {
   const ro_Connection *from = ancestor != 0 ? find_connection(hub, ancestor) : NULL;
   if (from == NULL)
@@ -196,12 +216,18 @@ static void inherit(ro_Hub *hub, ro_Connection *c, uint64_t ancestor) {
   push_heir(hub, c);
 }
 
+static void turn_away(const int ends[3]) {
+  ro_Link link;
+  ro_link_adopt(&link, ends);
+  tell_fault(&link, "the listener has not enough memory for another client");
+  ro_link_close(&link);
+}
+
 static void admit(ro_Hub *hub, const ro_Offer *offer, int ends[3]) {
   ro_Connection *c = calloc(1, sizeof *c);
   if (c == NULL || ro_poller_add(&hub->poller, ends[0], c, 1) != 0) {
     free(c);
-    for (int i = 0; i < 3; i++)
-      close(ends[i]);
+    turn_away(ends);
     return;
   }
   ro_link_adopt(&c->link, ends);
@@ -230,24 +256,6 @@ static void accept_connections(ro_Hub *hub) {
 }
 
 /* ---- bytes in and out ---- */
-
-/*
-** Tells the client what was wrong with its bytes, as far as that goes without waiting, and ends
-** the connection.
-*/
-static void fault(ro_Hub *hub, ro_Connection *c, const char *what) {
-  ro_FrameHead head = {.kind = RO_FRAME_FAULT};
-  ro_Buffer frame;
-  size_t start;
-  ro_buffer_init(&frame);
-  start = ro_frame_begin(&frame);
-  ro_buffer_add(&frame, what, strlen(what));
-  ro_frame_finish(&frame, start, &head);
-  if (!frame.failed && ro_link_queue(&c->link, &frame) == RO_LINK_OK)
-    ro_link_flush(&c->link);
-  ro_buffer_free(&frame);
-  end_connection(hub, c);
-}
 
 /* Puts the connection in line if a whole frame of it is there. */
 static void look_for_frame(ro_Hub *hub, ro_Connection *c) {
