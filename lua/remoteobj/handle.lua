@@ -219,6 +219,11 @@ function common:is_alive()
   return self._child ~= nil and self._child:alive() or self._inside == native.getpid()
 end
 
+-- The sentinel of one that was started and is not known to have ended, for a wait of the library's.
+function common:_life()
+  return self._child and self._child:life()
+end
+
 function common:raise_any(...)
   refresh(self)
   if select("#", ...) == 0 and self._error then
@@ -313,11 +318,6 @@ end
 
 function getters:sentinel()
   return self._child and self._child:sentinel()
-end
-
--- The same while it has not ended yet, for a wait of the library's.
-function getters:_life()
-  return self._child and self._child:life()
 end
 
 function getters:exitcode()

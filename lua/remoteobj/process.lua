@@ -184,7 +184,8 @@ end
 -- value travels as arguments do.
 -- @function Process:throw
 -- @param err any value that can be sent
--- @treturn boolean false when the process had ended already; after true its function may still have been about to end, or the process
+-- @treturn boolean false when the process had ended already; after true its function may still have been about to
+-- end, or the process
 -- have become another program, which knows nothing of it
 -- @raise when it was not started; `Unsendable`
 function methods:throw(...)

@@ -294,7 +294,11 @@ static Wait wait_arguments(lua_State *L) {
 static int sentinel_of(lua_State *L, int index) {
   int fd = -1;
   if (lua_getfield(L, index, "exitcode") == LUA_TNIL) {
-    if (lua_getfield(L, index, "_life") != LUA_TNUMBER)
+    if (lua_getfield(L, index, "_life") == LUA_TFUNCTION) {
+      lua_pushvalue(L, index);
+      lua_call(L, 1, 1);
+    }
+    if (!lua_isinteger(L, -1))
       luaL_argerror(L, index, "the process has not been started");
     fd = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
