@@ -544,7 +544,7 @@ describe("a worker that dies", function()
   it("is replaced when it had nothing to do", function()
     local pool <close> = remoteobj.pool(1)
     local first, held = pool:submit(pid):get(), nil
-    for _ = 1, 3 do
+    for _ = 1, 6 do
       collectgarbage() -- handles of those before
       collectgarbage()
       signal.kill(first, signal.SIGKILL)
@@ -552,7 +552,7 @@ describe("a worker that dies", function()
       assert.not_equal(first, second)
       local holds = pool:submit(ends_held):get()
       held = held or holds
-      assert.equal(held, holds) -- nothing of those before
+      assert.is_true(holds <= held + 2, held .. " at first, then " .. holds) -- of the one before, but not of all
       first = second
     end
   end)
