@@ -1,9 +1,7 @@
 -- What the library does when memory runs out, at whichever allocation, and when system calls fail, whichever they are:
 -- an error, or nothing; never a crash, a hang, a descriptor that is left, or a state that can't be used any more. And
 -- with all garbage collected at every allocation.
-local script = require "spec.support.script"
-
-local build = os.getenv "BUILD" or "build"
+local scarce = require "spec.support.scarce"
 
 -- What all scripts begin with. `try(prepare, done)` does each operation again and again: prepare(n) has something
 -- fail, done(n) takes that back and tells whether it has come to that.
@@ -62,18 +60,7 @@ local PROLOGUE = [[
 ]]
 
 local function run(text)
-  local made = script.run_command({ "make", "--no-print-directory", "-s", "spec-programs" }, { timeout = 300 })
-  assert.equal(0, made.code, made.stdout .. made.stderr)
-  local name = os.tmpname()
-  local file = assert(io.open(name, "w"))
-  file:write(PROLOGUE, text)
-  file:close()
-  local result = script.run_command({ build .. "/spec/scarce", name }, { timeout = 300 })
-  os.remove(name)
-  local errors = result.stderr:gsub("remoteobj: [^\n]*\n", "") -- of processes that could not tell otherwise
-  assert.equal("", errors)
-  assert.equal(0, result.code, result.stdout)
-  return tonumber(result.stdout:match "(%d+)\n$")
+  return tonumber(scarce(PROLOGUE .. text):match "(%d+)\n$")
 end
 
 describe("where memory runs out", function()

@@ -4,6 +4,8 @@
 **                                Returns how many were left
 **   scarce.emergency(flag)       every allocation of an object fails at first, so that Lua collects all garbage and tries
 **                                again (not every one: the buffers of Lua's own library are not tried again)
+**   scarce.collect(n)            from now on all garbage is collected, and finalized, at each nth instruction, in every
+**                                coroutine that is made from here on too; 0: no more, here. Returns how often it was
 **   scarce.descriptors() -> n    how many are open
 **
 ** Usage: scarce script.lua [ARGUMENT]
@@ -24,6 +26,7 @@ typedef struct Memory {
   int emergency;
   size_t refused; /* the size of the object that was refused last; 0: it has been made since */
   size_t used;
+  long collections;
 } Memory;
 
 static int is_refused(Memory *m, int is_object, size_t size) {
@@ -81,6 +84,19 @@ static int l_emergency(lua_State *L) {
   return 0;
 }
 
+static void collect(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  memory_of(L)->collections++;
+  lua_gc(L, LUA_GCCOLLECT);
+}
+
+static int l_collect(lua_State *L) {
+  int count = (int)luaL_checkinteger(L, 1);
+  lua_sethook(L, collect, count > 0 ? LUA_MASKCOUNT : 0, count);
+  lua_pushinteger(L, memory_of(L)->collections);
+  return 1;
+}
+
 static int l_descriptors(lua_State *L) {
   int count = 0;
   for (int fd = 0; fd < 256; fd++)
@@ -98,6 +114,8 @@ static int run(lua_State *L) {
   lua_setfield(L, -2, "memory");
   lua_pushcfunction(L, l_emergency);
   lua_setfield(L, -2, "emergency");
+  lua_pushcfunction(L, l_collect);
+  lua_setfield(L, -2, "collect");
   lua_pushcfunction(L, l_descriptors);
   lua_setfield(L, -2, "descriptors");
   lua_setglobal(L, "scarce");
