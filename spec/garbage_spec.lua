@@ -267,6 +267,160 @@ describe("a state is closed", function()
   end
 end)
 
+-- Those that something belongs to are stopped until it has been collected: a finalizer that waited for one of them would
+-- wait for ever.
+describe("what is let go while others are stopped", function()
+  local STOPPED = [[
+    local processes = require "spec.support.processes"
+    local others = {}
+
+    local function stop(process)
+      processes.suspend(process.pid)
+      others[#others + 1] = process.pid
+    end
+
+    -- Fills the pipe to whoever listens for the proxy, who is stopped.
+    local function fill(proxy)
+      local async, text = proxy:with_ { async = true, timeout = 0.01 }, ("x"):rep(300000)
+      for _ = 1, 10 do async:echo(text) end
+    end
+
+    -- Collects what make() gives, all of it.
+    local function drop(make)
+      local made = setmetatable({ make() }, { __mode = "v" })
+      assert(next(made))
+      for _ = 1, 3 do collectgarbage() end
+      local left = next(made)
+      if left then error(("the %dth is still held"):format(left)) end
+      print "collected"
+    end
+
+  ]]
+
+  local cases = {
+    ["proxies and views with full pipes"] = [[
+      drop(function()
+        local proxy = remoteobj.Proxy({ echo = object.echo })
+        local server = remoteobj.process(function() proxy:listen_() remoteobj.sleep(1000) end):start()
+        proxy:wait_until_listening(server)
+        proxy:echo(1)
+        stop(server)
+        fill(proxy)
+        return proxy.x.y, proxy:with_ { timeout = 1 }
+      end)
+    ]],
+    ["references"] = [[
+      local server = serve()
+      drop(function()
+        local list, references = remote:with_ { ref = true }, {}
+        for i = 1, 5000 do references[i] = list:list() end
+        stop(server)
+        fill(remote)
+        return table.unpack(references)
+      end)
+    ]],
+    ["futures, with results that are kept and without"] = [[
+      local server = serve()
+      drop(function()
+        local async, futures = remote:with_ { async = true }, {}
+        for i = 1, 5000 do futures[i] = async:echo(i) end
+        futures[5000]:get()
+        stop(server)
+        for i = 5001, 6000 do futures[i] = async:echo(futures[i - 5000]) end
+        fill(remote)
+        return table.unpack(futures)
+      end)
+    ]],
+    ["loops over remote tables"] = [[
+      local server = serve()
+      for i = 1, 10000 do remote.numbers[i] = i end
+      drop(function()
+        local iterator, state = pairs(remote.numbers)
+        iterator(state)
+        stop(server)
+        fill(remote)
+        return type(iterator) == "table" and iterator or {}, type(state) == "table" and state or {}
+      end)
+    ]],
+    ["listeners with clients that don't read their answers"] = [[
+      drop(function()
+        local client
+        local proxy = remoteobj.Proxy({ long = function()
+          stop(client)
+          return ("x"):rep(1000000)
+        end })
+        local handle = proxy:listen_()
+        client = remoteobj.process(function() return #proxy:long() end):start()
+        while #others == 0 do remoteobj.sleep(0.001) end
+        remoteobj.sleep(0.01) -- so that the answer is being sent
+        return handle
+      end)
+      signal.kill(others[1], signal.SIGKILL) -- else it is given ten seconds to take the answer
+    ]],
+    ["processes"] = [[
+      drop(function()
+        local process = remoteobj.process(function() coroutine.yield(1) remoteobj.sleep(1000) end):start()
+        process:iter()()
+        stop(process)
+        return process, process:iter()
+      end)
+    ]],
+    ["processes that are written to without end"] = [[
+      drop(function()
+        local process = remoteobj.process(function() while true do coroutine.yield(("x"):rep(10000)) end end):start()
+        process:iter()()
+        stop(process)
+        return process
+      end)
+    ]],
+    ["pools"] = [[
+      drop(function()
+        local pool = remoteobj.pool(2)
+        for _, pid in ipairs(pool:map(function() remoteobj.sleep(0.01) return unistd.getpid() end, { 1, 2, 3, 4 })) do
+          if not others[pid] then others[pid] = true stop { pid = pid } end
+        end
+        local text = ("x"):rep(300000)
+        for _ = 1, 5 do pool:submit(string.len, text) end
+        return pool
+      end)
+    ]],
+    ["records of errors"] = [[
+      drop(function()
+        local exc = remoteobj.Except()
+        local process = remoteobj.process(function()
+          exc { raises = false } (error, ("x"):rep(1000000))
+          remote:listen_()
+          remoteobj.sleep(1000)
+        end):start()
+        remote:wait_until_listening(process)
+        stop(process)
+        return exc
+      end)
+    ]],
+  }
+
+  for name, text in pairs(cases) do
+    it(name .. " holds nobody up, neither then nor at the end", function()
+      run(STOPPED .. text .. "leave()", 7, "collected\n")
+    end)
+  end
+
+  it("threads that run, sleep and have ended hold nobody up", function()
+    run(STOPPED .. [[
+      local over = false
+      drop(function()
+        local asleep = remoteobj.thread(remoteobj.sleep, 1000):start()
+        local busy = remoteobj.thread(function() while not over do end end):start()
+        local ended = remoteobj.thread(function() end):start()
+        ended:join()
+        return ended, asleep.none or {}, busy.none or {}
+      end)
+      over = true
+      leave()
+    ]], 7, "collected\n")
+  end)
+end)
+
 describe("all garbage is collected", function()
   -- Operations as a program does them, in both processes; other garbage has finalizers that use the library.
   local OPERATIONS = [[

@@ -8,6 +8,9 @@ local scarce = require "spec.support.scarce"
 local PROLOGUE = [[
   local remoteobj = require "remoteobj"
   local operations = dofile "spec/support/operations.lua"
+  for i = #operations, 1, -1 do
+    if operations[i].plenty then table.remove(operations, i) end
+  end
   operations.begin()
 
   -- An error that says what was lacking; or, of a process that could not even tell that, by which signal it gave up.

@@ -3,7 +3,7 @@
 --
 -- Each operation has a name, `run(made)`, which may raise, and optionally `make()`, what it works on, and
 -- `check(made)`, which must do after the operation has failed and after it has not. Those with `calls` only call
--- `remote`.
+-- `remote`; those with `plenty` are not for specs in which memory runs out or calls fail.
 local remoteobj = require "remoteobj"
 
 local Class = {}
@@ -13,6 +13,7 @@ function Class.same(_, ...) return ... end
 function Class.list() return { 1, { 2, { 3, "four" } }, five = 6.5 } end
 function Class:me() return self end
 function Class.fail() error { code = 7 } end
+function Class.visit(_, visit) return visit(3) and visit(4) end
 function Class.long(_, size) return ("x"):rep(size) end
 local Derived = setmetatable({ __name = "Derived" }, Class)
 Derived.__index = Derived
@@ -91,6 +92,29 @@ local calls = {
   ["the object itself"] = function() equal(remote, remote:me():me()) end,
   ["super"] = function() equal("derived", remote:same()) end,
   ["passto"] = function() equal(6, remote:passto(function(o) return o.numbers[1] + o.numbers[2] + 3 end)) end,
+  ["references"] = function()
+    local kept = remote:with_({ ref = true }).super:list()
+    equal(1, kept[1].__)
+    kept[3] = remote.numbers:ref_()
+    equal(2, kept[3][2].__)
+    equal(kept, (remote:with_({ ref = true }).super:same(kept)))
+    local _ <close> = kept
+  end,
+  ["a callback"] = function()
+    local n = 0
+    equal(7, remote:visit(remoteobj.callback(function(i)
+      n = n + i
+      return remote.super:same(n)
+    end)))
+  end,
+  ["an error of a callback"] = function()
+    local ok, err = pcall(remote.visit, remote, remoteobj.callback(function() error { code = 6 } end))
+    if ok or err.code ~= 6 then error(err, 0) end
+  end,
+  ["an evaluation that is told only"] = function()
+    remote:with_({ oneway = true }).super:same(1)
+    equal(2, remote.super:same(2))
+  end,
   ["pairs"] = function()
     local sum = 0
     for _, n in pairs(remote.numbers) do sum = sum + n end
@@ -179,6 +203,40 @@ operation("a process that is killed", {
   check = function(made)
     made.process:kill()
     made.process:join()
+  end,
+})
+
+operation("a thread", {
+  run = function()
+    local t <close> = remoteobj.thread(function(...)
+      coroutine.yield(1)
+      remoteobj.sleep(0)
+      return ...
+    end, "one", {}):start()
+    equal(1, t:iter()())
+    equal(true, t:join())
+    equal("one", t:results())
+  end,
+})
+
+operation("a thread that fails", {
+  run = function()
+    local t = remoteobj.thread { function() remoteobj.sleep(1000) end, raises_ = false }:start()
+    t:throw { code = 5 }
+    t:join()
+    local ok, err = pcall(t.raise_any, t)
+    if ok or type(err) ~= "table" or err.code ~= 5 then error(err, 0) end
+  end,
+})
+
+operation("a pool", {
+  plenty = true, -- a task whose bookkeeping finds no memory is never settled, which is still to be mended
+  run = function()
+    local pool <close> = remoteobj.pool(2)
+    equal(6, pool:map(function(i) return 2 * i end, { 1, 2, 3 })[3])
+    local ok, err = pcall(pool.map, pool, function() error { code = 4 } end, { 1 })
+    if ok or type(err) ~= "table" or err.code ~= 4 then error(err, 0) end
+    equal("x", pool:submit(string.rep, "x", 1):get())
   end,
 })
 
