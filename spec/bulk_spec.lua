@@ -2,6 +2,7 @@
 local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
+local scale = require "spec.support.scale"
 local signal = require "posix.signal"
 local wait = require "spec.support.wait"
 
@@ -40,12 +41,12 @@ describe("bulk data", function()
 
   it("travels both ways at once between two that call each other", function()
     local there, here = proxy, remoteobj.Proxy(fixture.counter())
-    local text = ("t"):rep(16 * MIB)
+    local texts = { ("s"):rep(16 * MIB), ("t"):rep(64 * MIB) }
     local other = processes.fork(function(link)
       there:listen_()
       link:send "listening"
       link:receive()
-      for _ = 1, 3 do
+      for _, text in ipairs(texts) do
         assert(here:echo(text) == text)
       end
       link:send "done"
@@ -55,7 +56,7 @@ describe("bulk data", function()
     here:listen_()
     other:receive()
     other:send "begin"
-    for _ = 1, 3 do
+    for _, text in ipairs(texts) do
       assert.is_true(there:echo(text) == text)
     end
     assert.equal("done", other:receive())
@@ -139,5 +140,201 @@ describe("a stream of many values", function()
     end
     assert.is_true(here[2] - here[1] < MIB)
     assert.is_true(there[2] - there[1] < MIB)
+  end)
+end)
+
+-- What is said of a size holds at the edges: what the system writes in one piece, what pipes hold, what the
+-- in pieces. Strings of all sizes just below one, so that what they travel in has exactly that size, and one byte less
+-- and more, whatever lies around them.
+describe("strings at the edge of", function()
+  local object, proxy
+
+  before_each(function()
+    object, proxy = fixture.open(fixture.counter())
+    function object.visit(_, visit, value) return visit(value) end
+    function object.keep(self, value) self.kept = value end
+  end)
+  after_each(fixture.close)
+
+  for name, edge in pairs { ["4 KiB"] = 4096, ["64 KiB"] = 65536, ["128 KiB"] = 131072, ["1 MiB"] = MIB } do
+    local below = 100 -- more than there is around a string in anything
+    local whole = ("0123456789abcdefg"):rep(edge // 17 + 2)
+
+    local function sizes()
+      local size = edge - below
+      return function()
+        size = size + 1
+        return size <= edge + 2 and size or nil
+      end
+    end
+
+    local function is_right(text, size)
+      return #text == size and text == whole:sub(1, size)
+    end
+
+    it(name .. " are requests, answers and futures", function()
+      fixture.serve()
+      local async, futures = proxy:with_ { async = true }, {}
+      for size in sizes() do
+        local text = whole:sub(1, size)
+        assert.is_true(is_right(proxy:echo(text), size))
+        if edge < MIB then
+          futures[#futures + 1] = async:echo(text)
+          proxy:with_({ oneway = true }):keep(text)
+          assert.is_true(is_right(proxy.kept.__, size))
+        end
+      end
+      for i, future in ipairs(futures) do
+        assert.is_true(is_right(future:get(), edge - below + i))
+      end
+    end)
+
+    it(name .. " are only requests, or only answers", function()
+      fixture.serve(nil, nil, function()
+        function object.size(_, text) return #text end
+        function object.make(_, size) return whole:sub(1, size) end
+      end)
+      for size in sizes() do
+        assert.equal(size, proxy:size(whole:sub(1, size)))
+        assert.is_true(is_right(proxy:make(size), size))
+      end
+    end)
+
+    it(name .. " are given to callbacks, and by them", function()
+      fixture.serve()
+      for size in sizes() do
+        local text = whole:sub(1, size)
+        assert.is_true(is_right(proxy:visit(remoteobj.callback(function(got)
+          assert(got == text)
+          return got
+        end), text), size))
+      end
+    end)
+
+    it(name .. " are errors", function()
+      object.fail = function(_, text) error({ text = text }) end
+      fixture.serve()
+      for size in sizes() do
+        local ok, err = pcall(proxy.fail, proxy, whole:sub(1, size))
+        assert.is_false(ok)
+        assert.is_true(is_right(err.text, size))
+      end
+    end)
+
+    it(name .. " are yields and results of processes and threads", function()
+      for _, make in ipairs { remoteobj.process, remoteobj.thread } do
+        local job <close> = make(function()
+          local all = {}
+          for size in sizes() do
+            coroutine.yield(whole:sub(1, size))
+            all[#all + 1] = edge < MIB and whole:sub(1, size) or nil
+          end
+          return table.unpack(all)
+        end):start()
+        local next_size = sizes()
+        for text in job:iter() do
+          assert.is_true(is_right(text, next_size()))
+        end
+        assert.is_nil(next_size())
+        job:join()
+        for i, text in ipairs { job:results() } do
+          assert.is_true(is_right(text, edge - below + i))
+        end
+      end
+    end)
+
+    it(name .. " are results alone, and records of errors", function()
+      local exc = remoteobj.Except()
+      for _, size in ipairs { edge - 60, edge - 1, edge, edge + 1 } do
+        local process = remoteobj.process(function()
+          exc { raises = false } (error, { text = whole:sub(1, size) })
+          return whole:sub(1, size)
+        end):start()
+        process:join()
+        assert.is_true(is_right(process.result, size))
+        assert.is_true(is_right(exc.last.text, size))
+      end
+      local process = remoteobj.process(function()
+        for size in sizes() do
+          exc(tostring(size), { raises = false }) (error, { text = whole:sub(1, size) })
+        end
+      end):start()
+      process:join()
+      for size in sizes() do
+        assert.is_true(is_right(exc:get(tostring(size)).text, size))
+      end
+    end)
+  end
+end)
+
+-- Bytes that the machine could give now.
+local function available()
+  local file = io.open "/proc/meminfo"
+  local text = file and file:read "a" or ""
+  if file then
+    file:close()
+  end
+  return 1024 * (tonumber(text:match "MemAvailable:%s*(%d+)") or 0)
+end
+
+describe("a string of more than 2 GiB", function()
+  local NEEDED <const> = 14 << 30
+  local SIZE <const> = (1 << 31) + 12345
+  local reason = not scale(false, true) and "only with REMOTEOBJ_FULL=1"
+    or available() < NEEDED and "needs 14 GiB of memory"
+
+  local function full(name, func)
+    if reason then
+      return pending(name .. ": " .. reason)
+    end
+    it(name, function()
+      wait.guard(20 * wait.LIMIT)
+      local frame = remoteobj.limits.frame
+      remoteobj.limits.frame = 1 << 33
+      local ok, err = pcall(func)
+      remoteobj.limits.frame = frame
+      processes.cleanup()
+      wait.unguard()
+      collectgarbage()
+      assert(ok, err)
+    end)
+  end
+
+  local function make()
+    return ("0123456789abcdef"):rep((1 << 27) + 1):sub(1, SIZE)
+  end
+
+  full("is packed and unpacked", function()
+    local text = make()
+    local before, back, after = remoteobj.unpack(remoteobj.pack(1, text, 2))
+    assert(before == 1 and after == 2 and back == text)
+  end)
+
+  full("travels to a listener and back", function()
+    local proxy = remoteobj.Proxy(fixture.counter())
+    local server = processes.serve(proxy)
+    local text = make()
+    local before, back, after = proxy:echo(1, text, 2)
+    assert(before == 1 and after == 2 and back == text)
+    back, text = nil, nil -- luacheck: ignore
+    assert(proxy:echo(3) == 3)
+    server:stop()
+  end)
+
+  full("is the result of a process", function()
+    local process = remoteobj.process(make):start()
+    process:join()
+    assert(process.result == make())
+  end)
+
+  full("is too large for a message, unless that is allowed", function()
+    local proxy = remoteobj.Proxy(fixture.counter())
+    local server = processes.serve(proxy)
+    remoteobj.limits.frame = 1 << 30
+    local ok, err = pcall(proxy.echo, proxy, make())
+    assert(not ok, "it is sent")
+    assert(tostring(err):find "frame", tostring(err))
+    assert(proxy:echo(3) == 3)
+    server:stop()
   end)
 end)
