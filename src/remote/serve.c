@@ -177,19 +177,22 @@ static void serve_request(lua_State *L, ro_Service *s) {
     keep_result(L, s, first, results);
 }
 
-/* What is no call. */
+/* What is no call: what clients hold. */
 static void serve_event(lua_State *L, ro_Service *s) {
   const ro_Request *request = s->request;
-  if (request->event == RO_CLIENT_INHERITS) {
+  if (request->event == RO_CLIENT_INHERITS)
     ro_handles_inherit(L, &s->holder);
-  } else if (request->event == RO_CLIENT_ENDED) {
-    ro_lines_event(s->proxy, s->request);
+  else if (request->event == RO_CLIENT_ENDED)
     ro_handles_forget_client(L, &s->holder);
-  } else if (request->head.kind == RO_FRAME_RELEASE) {
+  else if (request->head.kind == RO_FRAME_RELEASE)
     ro_handles_release(L, &s->holder);
-  } else {
-    ro_lines_event(s->proxy, s->request);
-  }
+}
+
+/* May a request wait for this, as it has called a callback. */
+static int concerns_lines(const ro_Request *request) {
+  if (request->event == RO_FRAME_CAME)
+    return request->head.kind != RO_FRAME_REQUEST && request->head.kind != RO_FRAME_RELEASE;
+  return request->event == RO_CLIENT_ENDED;
 }
 
 static int serve_protected(lua_State *L) {
@@ -321,6 +324,8 @@ int ro_serve(lua_State *L, ro_Service *s) {
   s->inherits = 0;
   s->holder = (ro_Holder){.hub = s->hub, .request = s->request, .objects = &s->proxy->counters.references};
   s->trace = NULL;
+  if (concerns_lines(s->request))
+    ro_lines_event(s->proxy, s->request); /* takes no memory: whoever waits for it hears of it in any case */
   begin_answer(s);
   if (!lua_checkstack(L, LUA_MINSTACK)) {
     finish_answer(s, RO_FRAME_FAILURE);
