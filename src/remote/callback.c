@@ -224,10 +224,15 @@ static int encode_failure(lua_State *L) {
   return 0;
 }
 
+/* Begins the answer, anew if need be. Without memory for that it has failed. */
+static void begin_answer(Run *run) {
+  ro_buffer_clear(run->answer, SIZE_MAX);
+  ro_frame_begin(run->answer);
+}
+
 /* Makes the answer a failure of the error on top, which is popped. [-1, +0, -] */
 static void fail(lua_State *L, Run *run) {
-  run->answer->size = RO_FRAME_HEAD;
-  run->answer->failed = 0;
+  begin_answer(run);
   lua_pushcfunction(L, encode_failure);
   lua_insert(L, -2);
   lua_pushlightuserdata(L, run);
@@ -235,8 +240,7 @@ static void fail(lua_State *L, Run *run) {
   if (lua_pcall(L, 2, 0, 0) == LUA_OK)
     return;
   lua_pop(L, 1);
-  run->answer->size = RO_FRAME_HEAD; /* no memory: an empty failure says so */
-  run->answer->failed = 0;
+  begin_answer(run); /* no memory: an empty failure says so */
 }
 
 /* Runs the call on coroutine `co`, whose stack has the functions of the request. Leaves the answer's frame. [-1, +0, -] */
@@ -246,7 +250,7 @@ static void run_on(lua_State *co, Run *run) {
   ro_Trace trace;
   run->trace = ro_trace_begin(&trace, run->proxy, RO_SERVED,
                               RO_FRAME_HEAD + run->call->bytes.size - run->call->offset);
-  ro_frame_begin(run->answer);
+  begin_answer(run);
   lua_pushcfunction(co, handle_error);
   lua_pushcfunction(co, perform);
   lua_pushlightuserdata(co, run);
@@ -274,7 +278,9 @@ static int run_one(lua_State *L) {
   here = ro_coroutine_enter(run->proxy->lock, L, co);
   run_on(co, run);
   ro_coroutine_leave(run->proxy->lock, here);
-  if (run->proxy->client.session == run->session && !run->answer->failed)
+  if (run->answer->failed)
+    return luaL_error(L, "not enough memory"); /* whoever called gives up the request, and says so */
+  if (run->proxy->client.session == run->session)
     ro_client_queue(L, run->proxy, run->answer);
   ro_scratch_close(run->answer);
   return 0;
