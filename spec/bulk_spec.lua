@@ -143,9 +143,9 @@ describe("a stream of many values", function()
   end)
 end)
 
--- What is said of a size holds at the edges: what the system writes in one piece, what pipes hold, what the
--- library does in pieces. Strings of all sizes just below one, so that what they travel in has exactly that size, and one byte less
--- and more, whatever lies around them.
+-- The edges: what the system writes in one piece, what pipes hold, what the library does in pieces. Strings of all
+-- sizes just below one, so that what they travel in has exactly that size, and one byte less and more, whatever lies
+-- around them.
 describe("strings at the edge of", function()
   local object, proxy
 

@@ -3,7 +3,8 @@
 --
 -- Each operation has a name, `run(made)`, which may raise, and optionally `make()`, what it works on, and
 -- `check(made)`, which must do after the operation has failed and after it has not. Those with `calls` only call
--- `remote`; those with `plenty` are not for specs in which memory runs out or calls fail.
+-- `remote`; those with `plenty` are not for specs in which memory runs out or calls fail. Those with
+-- `wakes` write to events alone, which never lack space.
 local remoteobj = require "remoteobj"
 
 local Class = {}
@@ -207,6 +208,7 @@ operation("a process that is killed", {
 })
 
 operation("a thread", {
+  wakes = true,
   run = function()
     local t <close> = remoteobj.thread(function(...)
       coroutine.yield(1)
@@ -220,6 +222,7 @@ operation("a thread", {
 })
 
 operation("a thread that fails", {
+  wakes = true,
   run = function()
     local t = remoteobj.thread { function() remoteobj.sleep(1000) end, raises_ = false }:start()
     t:throw { code = 5 }
