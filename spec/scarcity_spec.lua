@@ -140,14 +140,12 @@ describe("where a call of the system fails", function()
           local NAME, CODE, PATTERN = %q, scarce.codes.%s, %q
           local descriptors, total = once(), 0
           for _, operation in ipairs(operations) do
-            if not (operation.wakes and NAME == "write") then
-              local _, failed = try(operation, function(n) scarce.fail(NAME, n + 1, CODE) end, function(n)
-                local hit = scarce.calls(NAME) > n
-                scarce.fail(NAME, 0, CODE)
-                return hit
-              end, { PATTERN, "before it answered", "process .* has ended" }, 1)
-              total = total + failed
-            end
+            local _, failed = try(operation, function(n) scarce.fail(NAME, n + 1, CODE) end, function(n)
+              local hit = scarce.calls(NAME) > n
+              scarce.fail(NAME, 0, CODE)
+              return hit
+            end, { PATTERN, "before it answered", "process .* has ended" }, 1)
+            total = total + failed
           end
           assert(scarce.descriptors() == descriptors, scarce.descriptors() .. " descriptors instead of " .. descriptors)
           operations.finish()
