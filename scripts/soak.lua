@@ -40,6 +40,10 @@ end
 function Store:large(ticket, size)
   return self:use(ticket), ("x"):rep(size)
 end
+function Store:thing(ticket)
+  return { ticket = self:use(ticket) }
+end
+function Store.same(_, ...) return ... end
 function Store:fail(ticket)
   self:use(ticket)
   error { ticket = ticket }
@@ -96,6 +100,27 @@ local OPERATIONS = {
   function(p, ticket) return p:passto(function(s, t) return s:use(t) end, ticket) end,
   function(p, ticket) return p:with_ { timeout = random() / 300 }:use(ticket) end,
   function(p, ticket) return p:with_ { async = true }:use(ticket):get() end,
+  function(p, ticket)
+    local _ <close> = p:with_ { ref = true }:thing(ticket)
+    return ticket
+  end,
+  function(p, ticket)
+    local calls = 0
+    local result = p:passto(function(s, t, back) return back(s:use(t)) end, ticket, remoteobj.callback(function(t)
+      calls = calls + 1
+      return t
+    end))
+    check(calls == 1, "%s was called back for %d times", ticket, calls)
+    return result
+  end,
+  function(p, ticket)
+    local async = p:with_ { async = true }
+    local first = async:use(ticket)
+    local second = async:same(first)
+    local ok, value = pcall(second.get, second) -- ends, whatever has become of the first
+    check(not ok or value == ticket, "%s is the result of %s", value, ticket)
+    return first:get()
+  end,
   function(p, ticket)
     for _ in pairs(p.used) do
       if random(50) == 1 then break end
