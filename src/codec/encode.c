@@ -244,8 +244,8 @@ static void settle(ro_Encoder *e, ro_Frame *f) {
 }
 
 static void end_map(ro_Encoder *e, ro_Frame *f) {
-  uint8_t *header = (uint8_t *)e->out->data + f->mark;
   if (!e->out->failed) {
+    uint8_t *header = (uint8_t *)e->out->data + f->mark;
     *header = (uint8_t)(f->state == MAP_WIDE ? 0xdf : 0x80 | f->i);
     if (f->state == MAP_WIDE)
       ro_store32(header + 1, f->i);

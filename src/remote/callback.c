@@ -143,7 +143,8 @@ ro_Incoming *ro_incoming_take(ro_Link *link, const ro_FrameHead *head) {
     return NULL;
   }
   call->id = head->id;
-  call->request = ro_frame_request(call->bytes.data + call->offset, call->bytes.size - call->offset);
+  call->request =
+      ro_frame_request(ro_buffer_from(&call->bytes, call->offset), call->bytes.size - call->offset);
   return call;
 }
 
@@ -169,7 +170,8 @@ static int push_called(lua_State *L, const Run *run) {
   ro_Reader reader = {.proxy = run->proxy, .session = run->session};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
   size_t offset = run->call->offset + RO_FRAME_NUMBER;
-  ro_Decoder *d = ro_decoder_open(L, run->call->bytes.data + offset, run->call->bytes.size - offset, &rules);
+  ro_Decoder *d =
+      ro_decoder_open(L, ro_buffer_from(&run->call->bytes, offset), run->call->bytes.size - offset, &rules);
   lua_Integer number = ro_get_integer(d);
   int count = 0;
   if (lua_rawgeti(L, FUNCTIONS, number) == LUA_TNIL)

@@ -315,7 +315,8 @@ void ro_client_put_late(ro_Proxy *proxy, const ro_Pending *pending) {
   if (pending->named == 0 || pending->session != proxy->client.session)
     return;
   start = ro_frame_begin(late);
-  ro_buffer_add(late, pending->answer->data + pending->offset, pending->answer->size - pending->offset);
+  ro_buffer_add(late, ro_buffer_from(pending->answer, pending->offset),
+                pending->answer->size - pending->offset);
   ro_frame_finish(late, start, &head);
   if (late->failed) {
     late->failed = 0;

@@ -176,7 +176,7 @@ static void encode_call(lua_State *L, ro_Line *line, uint64_t id, lua_Integer nu
 static int read_answer(lua_State *L, ro_Line *line, const Call *call) {
   ro_Reader reader = {.proxy = line->proxy, .holder = line->holder};
   ro_DecodeRules rules = {.code = 1, .special = ro_chain_special, .context = &reader};
-  const char *data = call->answer->data + call->offset;
+  const char *data = ro_buffer_from(call->answer, call->offset);
   size_t size = call->answer->size - call->offset;
   ro_Decoder *d;
   int count = 0;

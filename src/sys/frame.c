@@ -35,9 +35,10 @@ size_t ro_frame_begin(ro_Buffer *b) {
 }
 
 void ro_frame_finish(ro_Buffer *b, size_t start, ro_FrameHead *head) {
-  char *at = b->data + start;
+  char *at;
   if (b->failed)
     return;
+  at = b->data + start;
   head->size = b->size - start - RO_FRAME_HEAD;
   memcpy(at, magic, sizeof magic);
   memset(at + 4, 0, 4);
