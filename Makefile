@@ -187,7 +187,7 @@ SANITIZERS_asan = address,undefined -fno-sanitize-recover=undefined
 SANITIZERS_tsan = thread
 UNINSTRUMENTED = bench rock install reference
 # Where TSan delivers signals too late, or finds the C stack too deep.
-UNINTERRUPTIBLE = lock patch preempt command codec scarcity
+UNINTERRUPTIBLE = lock patch preempt command codec scarcity thread throw
 INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
 check-tsan: SPEC = $(filter-out $(UNINTERRUPTIBLE:%=spec/%_spec.lua),$(INSTRUMENTED_SPECS))
