@@ -7,9 +7,12 @@
 #include "base/scratch.h"
 #include "failure/failure.h"
 #include "future/future.h"
+#include "remote/arrivals.h"
 #include "remote/evaluate.h"
 #include "remote/execute.h"
 #include "remote/listener.h"
+#include "remote/outgoing.h"
+#include "remote/pending.h"
 #include "remote/text.h"
 
 #define MOST_QUEUED (size_t)(1024 * 1024) /* bytes of requests that may wait for room in the pipe */
@@ -57,7 +60,7 @@ static void call_collect(ro_Future *future) {
   ro_buffer_free(&call->answer);
   if (future->home != ro_pid() || p->session == 0 || call->proxy->door.page == NULL)
     return;
-  ro_client_abandon(call->proxy, &call->pending);
+  ro_pending_abandon(call->proxy, &call->pending);
   ro_client_release(call->proxy, p->session, -(int64_t)p->id, 1, soon);
 }
 
@@ -218,7 +221,7 @@ static void tell_there(lua_State *L, int view, ro_Operation operation, int first
   ro_encode_request(L, view, operation, first, count, frame, request);
   ro_client_send(L, v->proxy, frame, request, 0);
   ro_scratch_close(frame);
-  ro_client_abandon(v->proxy, request);
+  ro_pending_abandon(v->proxy, request);
   if (request->outcome == RO_ANSWERED || ro_default_applies(v, operation, request->outcome))
     return;
   lua_settop(L, first + count - 1);

@@ -13,6 +13,7 @@ Functions that the listener may call during a call.
 #include "base/registry.h"
 #include "base/scratch.h"
 #include "failure/failure.h"
+#include "remote/outgoing.h"
 #include "remote/proxy.h"
 #include "remote/trace.h"
 

@@ -12,6 +12,7 @@ Carrying out what a view describes: here, or in the listener.
 #include "base/scratch.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
+#include "remote/arrivals.h"
 #include "remote/call.h"
 #include "remote/callback.h"
 #include "remote/chain.h"

@@ -11,6 +11,7 @@ Loops over remote tables.
 #include "base/registry.h"
 #include "remote/evaluate.h"
 #include "remote/execute.h"
+#include "remote/outgoing.h"
 #include "remote/proxy.h"
 
 #define LOOP_METATABLE "remoteobj.loop"

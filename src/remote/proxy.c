@@ -16,6 +16,7 @@ The proxy itself: its making, its end, and what a fork does to it.
 #include "process/values.h"
 #include "remote/callback.h"
 #include "remote/chain.h"
+#include "remote/connection.h"
 #include "remote/evaluate.h"
 #include "remote/execute.h"
 #include "remote/listener.h"

@@ -12,6 +12,7 @@ References to objects that stay in the listener.
 #include "remote/evaluate.h"
 #include "remote/handles.h"
 #include "remote/listener.h"
+#include "remote/outgoing.h"
 
 #define CLAIM "remoteobj.claim"
 
