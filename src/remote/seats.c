@@ -122,10 +122,13 @@ static void prepare_spare(lua_State *L, void *context) {
 
 /* ---- roles ---- */
 
-/* Waits for the lead; returns 0 when there is nothing to lead any more, or others suffice. Roles locked. */
+/*
+** Waits for the lead, unless the seat has kept it; returns 0 when there is nothing to lead any more, or others suffice.
+** Roles locked.
+*/
 static int take_lead(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
-  while (listener->leading && !listener->over) {
+  while (listener->leading && !seat->leads && !listener->over) {
     if (listener->idle >= MOST_IDLE)
       return 0;
     listener->idle++;
@@ -301,10 +304,9 @@ static void *seat_main(void *argument) {
   ro_Listener *listener = seat->listener;
   ro_thread_adopt(seat->thread);
   lock_roles(listener);
-  while (take_lead(seat)) {
+  while (take_lead(seat))
     lead(seat);
-    give_lead(seat);
-  }
+  give_lead(seat);
   unlock_roles(listener);
   ro_thread_end(seat->thread);
   lock_roles(listener);
