@@ -215,6 +215,27 @@ describe("throw", function()
     assert.is_false(ended:throw "x")
   end)
 
+  it("has reached one that has found the error and ended before it was called", function()
+    local p = started { function()
+      coroutine.yield "ready"
+      remoteobj.sleep(1e9)
+    end, raises_ = false }
+    await_yield(p)
+    local append = p._channel.journal.append_error
+    debug.sethook(function()
+      if debug.getinfo(2, "f").func == append then -- the error is there, and nobody was called
+        debug.sethook()
+        p:throw "second"
+        p:join()
+      end
+    end, "r")
+    local reached = p:throw "first"
+    debug.sethook()
+    assert.is_true(reached)
+    assert.is_false(p:is_alive())
+    assert.equal("first", p.exc:all()[1].value)
+  end)
+
   it("at the end of the process comes through or too late, and harms nobody", function()
     for i = 1, 40 do
       local p = started { function() for _ = 1, i * 500 do end return "done" end, raises_ = false }

@@ -199,12 +199,13 @@ function methods:throw(...)
     return false
   end
   local ok, problem = pcall(journal.append_error, journal, channels.THROWN, native.now(), 0, nil, (...))
-  if not process:alive() then -- then the journal may have been closed
-    return false
-  elseif not ok then
+  if ok then
+    process:call(journal:attended(process:pid())) -- else it has not begun yet, and will look
+    return true -- be it that it has ended by now: it may have found the error before it was called
+  elseif process:alive() then
     error(problem, 0)
   end
-  return process:call(journal:attended(process:pid())) -- else it has not begun yet, and will look
+  return false -- the journal may have been closed
 end
 
 return handle.class("process", methods)

@@ -9,6 +9,9 @@ local spawn = require "remoteobj.spawn"
 local native = core._process
 local unpack = table.unpack
 
+-- Seconds that a listener that can't be told to stop has to end by SIGTERM.
+local GRACE = 2
+
 --- The names of the original's module of utilities.
 -- @type util
 
@@ -86,14 +89,50 @@ local function serve(object, remote, control, given)
 end
 native.name_function(serve)
 
+--- Tells the process to stop. Returns false when it has not heard of that; true, too, when it has ended.
+local function tell(control, timeout)
+  local remote = control.remote
+  if not remote:wait_until_listening(control.process, { fail = false }) then
+    return true
+  end
+  local ok, problem = pcall(remote.set_, remote:with_ { timeout = timeout }, "stopped", true)
+  local kind = getmetatable(problem) == core.Error and problem.kind
+  if ok or kind == "Timeout" then -- it is at its callback, and will hear of it
+    return true
+  elseif kind == "NotListening" or kind == "Disconnected" then
+    return false
+  end
+  error(problem, 0)
+end
+
+--- Ends a process that can't be told to stop.
+local function put_down(process)
+  pcall(process.terminate, process)
+  local ok, ended = pcall(process.join, process, GRACE)
+  if not (ok and ended) and process:is_alive() then
+    process:kill()
+  end
+end
+
 --- A remote control of the process: `stop` is safe whatever has become of it, and is heard by one that is only about to
--- listen.
-local function new_control()
-  local control = { stopped = false }
+-- listen. Where the system refuses what it takes it raises that, but the process stops or ends all the same.
+local function new_control(timeout)
+  local control = { stopped = false, remote = nil, process = nil, stop = nil }
   control.remote = core.Proxy(control)
   function control.stop()
-    pcall(control.remote.wait_until_listening, control.remote, control.process)
-    control.remote:with_({ default = false }):set_("stopped", true)
+    local ok, told = pcall(tell, control, timeout)
+    if ok and told then
+      return
+    end
+    local again, told_now = pcall(tell, control, timeout) -- it may have been a moment's lack
+    if not again or not told_now then
+      put_down(control.process)
+    end
+    if not ok or not again then
+      error(ok and told_now or told, 0)
+    elseif not told_now then
+      error(("process '%s' could not be told to stop, and was terminated"):format(control.process.name), 0)
+    end
   end
   return control
 end
@@ -114,7 +153,7 @@ local function start(object, given)
   if object == nil then
     error("bad argument #1 to 'listener' (an object expected, got nil)", 3)
   end
-  local remote, control = proxy_of(object), new_control()
+  local remote, control = proxy_of(object), new_control(given.timeout_)
   if remote.listening_ then
     error("bad argument #1 to 'listener' (somebody listens for it already)", 3)
   end
@@ -142,7 +181,8 @@ local function start(object, given)
 end
 
 --- A started process that listens for an object, for trials and tests. The end of the `<close>` variable's block stops
--- and joins it.
+-- and joins it. Where the system refuses the descriptors or the memory that it takes to tell the process, that is raised
+-- there, and the process is terminated, and killed if it lives on for two seconds.
 -- @function util.listener
 -- @param object any object, or a proxy; a proxy in its field `remote` is used, else it gets one
 -- @tparam[opt] table options these, and those of `process` but `close_`

@@ -127,6 +127,17 @@ local calls = {
     local ok, err = pcall(remote.fail, remote)
     if ok or err.code ~= 7 then error(err, 0) end
   end,
+  ["views by name"] = function()
+    equal(3, remote.numbers:item_(3):get_())
+    equal(true, remote.numbers:contains_(1))
+    equal(1, remoteobj.get(remote:attrs_ "numbers":item_(1)))
+    remote:set_("y", { 2 })
+    remote:del_ "y"
+  end,
+  ["waiting for the listener"] = function()
+    equal(true, remote.listening_)
+    equal(true, remote:wait_until_listening { timeout = 60 })
+  end,
   ["a default"] = function() equal(nil, remote.nothing:get_ { default = 1 }) end,
 }
 
@@ -158,6 +169,20 @@ if remoteobj.wait and pcall(remote.with_, remote, { async = true }) then
       equal(1, list_of[2]:get()[1])
       local ok, err = pcall(list_of[3].get, list_of[3])
       if ok or err.code ~= 7 then error(err, 0) end
+    end,
+    check = answers,
+  })
+
+  operation("futures one by one", {
+    run = function()
+      local late, told = remote:with_ { async = true }, 0
+      local first = late.super:same { 1 }
+      local second = late.super:same(first)
+      second:on_done(function() told = told + 1 end)
+      local done, others = remoteobj.wait({ first, second }, { all = false, timeout = 60 })
+      equal(2, #done + #others)
+      equal(1, second:get(60)[1])
+      equal(true, first:done())
     end,
     check = answers,
   })
@@ -206,28 +231,122 @@ operation("a process that is killed", {
   end,
 })
 
+-- Ends what was started, whatever has become of it, and waits for that.
+local function ends(child)
+  if child.pid and child:is_alive() then
+    child:throw "the end"
+  end
+  if child.pid then
+    pcall(child.join, child)
+    equal(false, child:is_alive())
+  end
+end
+
+local function thread_ends(made)
+  if made.thread then
+    ends(made.thread)
+  end
+end
+
 operation("a thread", {
-  plenty = true, -- how many events threads keep for others depends on how many there were at once
-  run = function()
-    local t <close> = remoteobj.thread(function(...)
+  run = function(made)
+    made.thread = remoteobj.thread(function(...)
       coroutine.yield(1)
       remoteobj.sleep(0)
       return ...
     end, "one", {}):start()
+    local t <close> = made.thread
     equal(1, t:iter()())
     equal(true, t:join())
     equal("one", t:results())
   end,
+  check = thread_ends,
 })
 
 operation("a thread that fails", {
-  plenty = true, -- how many events threads keep for others depends on how many there were at once
-  run = function()
-    local t = remoteobj.thread { function() remoteobj.sleep(1000) end, raises_ = false }:start()
-    t:throw { code = 5 }
+  run = function(made)
+    local t = remoteobj.thread { function() remoteobj.sleep(1000) end, raises_ = false }
+    made.thread = t
+    t:start()
+    equal(true, t:throw { code = 5 })
     t:join()
     local ok, err = pcall(t.raise_any, t)
     if ok or type(err) ~= "table" or err.code ~= 5 then error(err, 0) end
+  end,
+  check = thread_ends,
+})
+
+operation("a job of its own thread, watched", {
+  run = function(made)
+    local t = remoteobj.job { function(n) return n + 1 end, 4, threaded_ = true }
+    made.thread = t
+    equal(1, remoteobj.poll({ [t:start().sentinel] = { events = { IN = true } } }, 60))
+    equal(5, t.result)
+  end,
+  check = thread_ends,
+})
+
+operation("an error thrown into a process", {
+  make = function()
+    return { process = remoteobj.process { function() remoteobj.sleep(1000) end, raises_ = false }:start() }
+  end,
+  run = function(made)
+    local p = made.process
+    equal(true, p:throw { code = 3 })
+    p:join()
+    local ok, err = pcall(p.raise_any, p)
+    if ok or type(err) ~= "table" or err.code ~= 3 then error(err, 0) end
+  end,
+  check = function(made) ends(made.process) end,
+})
+
+operation("util.listener", {
+  run = function()
+    local _ <close>, made = remoteobj.util.listener(setmetatable({}, Class))
+    equal(3, made:same(3))
+  end,
+})
+
+operation("util.listener_func", {
+  run = function()
+    local counting = remoteobj.util.listener_func(function(o, by) o.n = (o.n or 0) + by end, 2)
+    local p <close>, made = counting({}, { delay = 0.001, wait_timeout = 60 })
+    while p:is_alive() and not made.n:get_ { default = false } do remoteobj.sleep(0.001) end
+  end,
+})
+
+local function trace_ends(made)
+  remoteobj.trace(nil)
+  if made.file then os.remove(made.file) end
+  answers()
+end
+
+operation("a trace for a function", {
+  make = function() return { told = 0 } end,
+  run = function(made)
+    remoteobj.trace(function(o) made.told = made.told + #o.text end)
+    remote:same(remoteobj.callback(print), { 1 })
+    remoteobj.trace(nil)
+  end,
+  check = trace_ends,
+})
+
+operation("a trace in a file", {
+  make = function() return { file = os.tmpname() } end,
+  run = function(made)
+    remoteobj.trace(made.file)
+    for i = 1, 2 do remote:same(i) end
+    remoteobj.trace(nil)
+    local n = 0
+    for _ in io.lines(made.file) do n = n + 1 end
+    equal(true, n > 0)
+  end,
+  check = trace_ends,
+})
+
+operation("stats", {
+  run = function()
+    equal(true, remoteobj.stats().total.requests >= remote:stats_().requests)
   end,
 })
 
@@ -253,6 +372,19 @@ operation("Except", {
   check = function(made)
     made.exc { raises = false }(error, "again")
     equal("again", (made.exc.last.value or made.exc.last))
+  end,
+})
+
+operation("LocalExcept", {
+  run = function()
+    local exc = remoteobj.LocalExcept { raises = false }
+    exc "work"(error, { code = 2 })
+    equal(2, exc:get("work").code)
+    equal(1, #exc:group "work" + #exc:all() - #exc)
+    equal("kept", exc:wrap(function() return "kept" end)())
+    equal("kept", exc:pop_result())
+    exc:clear()
+    equal(nil, exc:iter()())
   end,
 })
 

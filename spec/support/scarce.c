@@ -7,9 +7,12 @@
 **   scarce.collect(n)            from now on all garbage is collected, and finalized, at each nth instruction, in every
 **                                coroutine that is made from here on too; 0: no more, here. Returns how often it was
 **   scarce.descriptors() -> n    how many are open
+**   scarce.threads() -> n        how many the process has; 0 where that is not told
+**   scarce.children() -> n       how many, zombies included; 0 where that is not told
 **
 ** Usage: scarce script.lua [ARGUMENT]
 */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +108,42 @@ static int l_descriptors(lua_State *L) {
   return 1;
 }
 
+static int l_threads(lua_State *L) {
+  lua_Integer count = 0;
+  DIR *tasks = opendir("/proc/self/task");
+  for (const struct dirent *d; tasks != NULL && (d = readdir(tasks)) != NULL;)
+    count += d->d_name[0] != '.';
+  if (tasks != NULL)
+    closedir(tasks);
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+/* Those that the thread has started. */
+static lua_Integer count_children(const char *thread) {
+  char path[64], child[16];
+  lua_Integer count = 0;
+  FILE *list;
+  snprintf(path, sizeof path, "/proc/self/task/%.20s/children", thread);
+  list = fopen(path, "r");
+  while (list != NULL && fscanf(list, "%15s", child) == 1)
+    count++;
+  if (list != NULL)
+    fclose(list);
+  return count;
+}
+
+static int l_children(lua_State *L) {
+  lua_Integer count = 0;
+  DIR *tasks = opendir("/proc/self/task");
+  for (const struct dirent *d; tasks != NULL && (d = readdir(tasks)) != NULL;)
+    count += d->d_name[0] != '.' ? count_children(d->d_name) : 0;
+  if (tasks != NULL)
+    closedir(tasks);
+  lua_pushinteger(L, count);
+  return 1;
+}
+
 static int run(lua_State *L) {
   const char *const *argv = lua_touserdata(L, 1);
   luaL_openlibs(L);
@@ -118,6 +157,10 @@ static int run(lua_State *L) {
   lua_setfield(L, -2, "collect");
   lua_pushcfunction(L, l_descriptors);
   lua_setfield(L, -2, "descriptors");
+  lua_pushcfunction(L, l_threads);
+  lua_setfield(L, -2, "threads");
+  lua_pushcfunction(L, l_children);
+  lua_setfield(L, -2, "children");
   lua_setglobal(L, "scarce");
   if (luaL_loadfile(L, argv[1]) != LUA_OK)
     return lua_error(L);

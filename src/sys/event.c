@@ -2,14 +2,20 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/platform.h"
 #include "sys/descriptor.h"
 
 #if RO_HAS_EVENTFD
 #include <sys/eventfd.h>
 #endif
+
+/* Between two tries to set an event while there is no memory for that, in nanoseconds. */
+#define PAUSE_LEAST ((long)(RO_SECOND / 100000))
+#define PAUSE_MOST ((long)(RO_SECOND / 100))
 
 /* What is written, and read at least: an eventfd wants that much. */
 typedef uint64_t Unit;
@@ -37,10 +43,21 @@ void ro_event_close(ro_Event *event) {
   ro_event_init(event);
 }
 
-/* A pipe that is full is readable already. */
+/* Does what has failed with `error` succeed some time. A pipe that is full is readable already. */
+static int will_pass(int error) {
+  return error == EINTR || error == ENOMEM || error == ENOBUFS || error == ENOSPC;
+}
+
+/* Who waits may wait for this alone, without end: so the lack of memory is waited out. */
 void ro_event_set(const ro_Event *event) {
+  struct timespec pause = {.tv_nsec = PAUSE_LEAST};
   Unit one = 1;
-  while (write(event->setter, &one, sizeof one) < 0 && errno == EINTR) {
+  while (write(event->setter, &one, sizeof one) < 0 && will_pass(errno)) {
+    if (errno == EINTR)
+      continue;
+    nanosleep(&pause, NULL);
+    if (pause.tv_nsec < PAUSE_MOST)
+      pause.tv_nsec *= 2;
   }
 }
 

@@ -19,7 +19,7 @@ int ro_event_open(ro_Event *event);
 /* Closes this process's copy; harmless when it is closed. Safe between fork and exec. */
 void ro_event_close(ro_Event *event);
 
-/* Sets the event; harmless when it is set. */
+/* Sets the event; harmless when it is set. Goes on trying as long as the system has no memory for that. */
 void ro_event_set(const ro_Event *event);
 
 /* Clears the event. */

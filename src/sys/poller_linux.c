@@ -49,7 +49,10 @@ void ro_poller_remove(ro_Poller *poller, int fd) {
 
 int ro_poller_wait(ro_Poller *poller, ro_Ready *ready, int most, int milliseconds) {
   struct epoll_event events[MOST];
-  int n = epoll_wait(poller->fd, events, most < MOST ? most : MOST, milliseconds);
+  int n;
+  do { /* a mere look that tells of nothing says that there is nothing */
+    n = epoll_wait(poller->fd, events, most < MOST ? most : MOST, milliseconds);
+  } while (n < 0 && errno == EINTR && milliseconds == 0);
   for (int i = 0; i < n; i++) {
     ready[i].owner = events[i].data.ptr;
     ready[i].readable = (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;

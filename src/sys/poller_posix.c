@@ -98,7 +98,10 @@ void ro_poller_remove(ro_Poller *p, int fd) {
 
 /* Looks at all descriptors without waiting; returns how many are ready. With the mutex held. */
 static int look(ro_Poller *p) {
-  int n = poll(p->fds, p->count, 0);
+  int n;
+  do { /* what it does not tell of is not there */
+    n = poll(p->fds, p->count, 0);
+  } while (n < 0 && errno == EINTR);
   if (n <= 0)
     return 0;
   return p->fds[0].revents != 0 ? n - 1 : n;
