@@ -298,6 +298,33 @@ describe("the library for C hosts", function()
       assert.is_true(tonumber(output:match "added%s+(%d+)") >= forks)
     end)
 
+    it("may have on a thread's stack what its state needs: processes that other threads start have it too", function()
+      local output = run [[
+        local remoteobj = require "remoteobj"
+        local object = {}
+        function object:start() -- on a thread of the listener's: in the process that of the state is gone
+          local process = remoteobj.process(function()
+            local threads = {}
+            for i = 1, 4 do
+              threads[i] = remoteobj.thread(function() remoteobj.sleep(0.01) end):start()
+            end
+            for _, thread in ipairs(threads) do
+              thread:join()
+            end
+            return host.sealed()
+          end):start()
+          process:join()
+          return process.result
+        end
+        local remote = remoteobj.Proxy(object)
+        local _ <close> = remote:listen_()
+        local client = remoteobj.process(function() return remote:start() end):start()
+        client:join()
+        print(host.sealed(), client.result)
+      ]]
+      assert.equal("true\ttrue\n", output)
+    end)
+
     it("may hand a state that listens to another thread, whatever signals that blocks", function()
       run [[
         local remoteobj = require "remoteobj"

@@ -29,11 +29,15 @@
 #define MOST_STATES 16
 #define SIGNALS 64
 
+#define SEAL 0x5A
+
 /* ---- memory, which may run out at a certain allocation; of one state ---- */
 
+/* Lies on the stack of the thread that runs the state. */
 typedef struct Memory {
   long left; /* allocations that succeed; -1: all */
   size_t used;
+  unsigned char seal[4096]; /* nobody touches it */
 } Memory;
 
 static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
@@ -69,6 +73,16 @@ static int l_fail_after(lua_State *L) {
   long left = memory_of(L)->left;
   memory_of(L)->left = (long)luaL_checkinteger(L, 1);
   lua_pushinteger(L, left);
+  return 1;
+}
+
+/* sealed(): whether the stack of the state's thread holds what that has written there. */
+static int l_sealed(lua_State *L) {
+  const Memory *memory = memory_of(L);
+  int sealed = 1;
+  for (size_t i = 0; i < sizeof memory->seal; i++)
+    sealed &= memory->seal[i] == SEAL;
+  lua_pushboolean(L, sealed);
   return 1;
 }
 
@@ -291,6 +305,7 @@ static int open_library(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"fail_after", l_fail_after},
+                                     {"sealed", l_sealed},
                                      {"block", l_block},
                                      {"move", l_move},
                                      {"beside", l_beside},
@@ -321,8 +336,9 @@ static int run_script(lua_State *L) {
 
 static void *run_state(void *argument) {
   State *state = argument;
-  Memory memory = {-1, 0};
+  Memory memory = {.left = -1};
   lua_State *L = lua_newstate(allocate, &memory);
+  memset(memory.seal, SEAL, sizeof memory.seal);
   lua_pushcfunction(L, run_script);
   lua_pushlightuserdata(L, state);
   state->failed = lua_pcall(L, 1, 0, 0) != LUA_OK;

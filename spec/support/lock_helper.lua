@@ -51,6 +51,8 @@ function helper.folder()
     quoted(root .. "src/lock/") .. "*.c",
     quoted(root .. "src/base/") .. "*.c",
     quoted(root .. "src/sys/event.c"),
+    quoted(root .. "src/sys/native.c"),
+    quoted(root .. "src/sys/shared.c"),
     quoted(root .. "src/sys/descriptor.c"),
     quoted(root .. "src/sys/ppoll.c"),
     quoted(root .. "src/sys/") .. "life*.c",

@@ -24,7 +24,7 @@ typedef struct Thread {
   struct Thread *next;
   ro_Lock *lock;
   lua_State *L; /* its own coroutine; the function to call is at 1 */
-  pthread_t native;
+  ro_Native native;
   int started, joined;
   int preempt;
   long times; /* calls to make; below 0: until stopped */
@@ -75,7 +75,7 @@ static void join(Thread *t) {
   if (!t->started || t->joined)
     return;
   ro_wait_begin(t->lock);
-  pthread_join(t->native, NULL);
+  ro_native_join(&t->native);
   ro_wait_end(t->lock);
   t->joined = 1;
 }

@@ -10,6 +10,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static ro_ForkNode *first;
 static int install_error;
 static int process_id;
+static int is_fork;
 
 /* How often the calling thread holds the mutex: it may fork while it does. */
 static _Thread_local int holds;
@@ -40,6 +41,7 @@ static void after_fork_in_parent(void) {
 
 static void after_fork_in_child(void) {
   process_id = getpid();
+  is_fork = 1;
   for (ro_ForkNode *node = first; node != NULL; node = node->next)
     node->in_child(node);
   unlock_list();
@@ -62,6 +64,10 @@ void ro_atfork_release(void) {
 int ro_pid(void) {
   pthread_once(&once, install);
   return process_id;
+}
+
+int ro_is_fork(void) {
+  return is_fork;
 }
 
 void ro_atfork_end_stray(int home, int code) {

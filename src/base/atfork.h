@@ -39,4 +39,7 @@ void ro_atfork_end_stray(int home, int code);
 /* The id of this process, without a system call. */
 int ro_pid(void);
 
+/* Has this process been forked by one that had the library. */
+int ro_is_fork(void);
+
 #endif

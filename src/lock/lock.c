@@ -296,25 +296,8 @@ void ro_lock_call_self(ro_Lock *lock) {
 
 /* ---- threads ---- */
 
-int ro_thread_start(pthread_t *native, void *(*entry)(void *), void *argument) {
-  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-  pthread_attr_t attributes;
-  sigset_t none, before;
-  int e = pthread_attr_init(&attributes);
-  if (e != 0)
-    return e;
-  sigfillset(&none);
-  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-    sigdelset(&none, faults[i]);
-  e = pthread_attr_setstacksize(&attributes, STACK_SIZE);
-  if (e == 0)
-    e = pthread_sigmask(SIG_SETMASK, &none, &before); /* which the new thread inherits */
-  if (e == 0) {
-    e = pthread_create(native, &attributes, entry, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-  }
-  pthread_attr_destroy(&attributes);
-  return e;
+int ro_thread_start(ro_Native *native, void *(*entry)(void *), void *argument) {
+  return ro_native_start(native, STACK_SIZE, entry, argument);
 }
 
 ro_Thread *ro_thread_self(ro_Lock *lock) {

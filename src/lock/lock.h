@@ -17,6 +17,8 @@
 
 #include <lua.h>
 
+#include "sys/native.h"
+
 typedef struct ro_Lock ro_Lock;
 
 /* The lock of the state of L, made at its first use; lives until the state is closed. [-0, +0, m] */
@@ -42,11 +44,9 @@ typedef void (*ro_WaitObserver)(void *context, int waiting);
 int ro_lock_activate(lua_State *L);
 
 /*
-** Starts a native thread that blocks all signals (but those that report faults) and has a
-** stack for deep recursion; it is to be joined. Returns 0 and sets `native`, or returns an errno.
-** No Lua touched.
+** ro_native_start with a stack for deep recursion. No Lua touched.
 */
-int ro_thread_start(pthread_t *native, void *(*entry)(void *), void *argument);
+int ro_thread_start(ro_Native *native, void *(*entry)(void *), void *argument);
 
 /*
 ** Registers a native thread that is still to be started; NULL when memory is short. No Lua touched.

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "sys/native.h"
+
 static void *watch(void *argument) {
   struct pollfd fd = {.fd = (int)(intptr_t)argument, .events = POLLIN};
   while (poll(&fd, 1, -1) < 0 && errno == EINTR)
@@ -15,22 +17,14 @@ static void *watch(void *argument) {
   return NULL;
 }
 
-/*
-** Watches the parent's descriptor `fd` from a thread that gets none of the program's signals: it
-** runs whatever the program does.
-*/
+/* Watches the parent's descriptor `fd` from a thread: it runs whatever the program does. */
 static int start_watcher(int fd) {
-  pthread_t thread;
-  sigset_t all, before;
-  int code;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  code = pthread_create(&thread, NULL, watch, (void *)(intptr_t)fd);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  ro_Native watcher;
+  int code = ro_native_start(&watcher, RO_STACK_OF_WAITER, watch, (void *)(intptr_t)fd);
   if (code != 0)
     close(fd);
   else
-    pthread_detach(thread);
+    pthread_detach(watcher.id);
   return code;
 }
 

@@ -1,15 +1,12 @@
 #include "process/family.h"
-#include "sys/descriptor.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Stack of a reaper, which only waits; at least what the system wants. */
-#define REAPER_STACK ((size_t)64 * 1024)
+#include "sys/descriptor.h"
 
 void ro_child_close_stream(ro_Child *child) {
   ro_descriptor_close(&child->stream);
@@ -151,20 +148,9 @@ static void *reaper(void *argument) {
   return NULL;
 }
 
-/* Starts the child's reaper, which gets none of the program's signals. Without one the child is reaped later.
- */
+/* Starts the child's reaper. Without one the child is reaped later. */
 static void start_reaper(ro_Child *child) {
-  pthread_attr_t attributes;
-  sigset_t all, before;
-  if (pthread_attr_init(&attributes) != 0)
-    return;
-  pthread_attr_setstacksize(
-      &attributes, REAPER_STACK > (size_t)PTHREAD_STACK_MIN ? REAPER_STACK : (size_t)PTHREAD_STACK_MIN);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  child->reaping = pthread_create(&child->reaper, &attributes, reaper, child) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
+  child->reaping = ro_native_start(&child->reaper, RO_STACK_OF_WAITER, reaper, child) == 0;
 }
 
 void ro_family_sweep(ro_Family *f) {
@@ -177,7 +163,7 @@ void ro_family_sweep(ro_Family *f) {
     }
     *link = child->next;
     if (child->reaping)
-      pthread_join(child->reaper, NULL);
+      ro_native_join(&child->reaper);
     child->family = NULL;
     if (!child->held)
       free_child(child);
@@ -216,7 +202,7 @@ void ro_family_close(ro_Family *f) {
     ro_Child *child = f->children;
     f->children = child->next;
     if (child->reaping)
-      pthread_join(child->reaper, NULL);
+      ro_native_join(&child->reaper);
     else
       reap(child, 0);
     if (child->held)

@@ -12,6 +12,7 @@
 #include "base/atfork.h"
 #include "base/buffer.h"
 #include "sys/life.h"
+#include "sys/native.h"
 
 typedef struct ro_Family ro_Family;
 
@@ -30,7 +31,7 @@ typedef struct ro_Child {
   int ended, status; /* reaped, and the status as wait() gives it */
   int lost;          /* ended, but somebody else took the status */
   int reaping;       /* a thread waits for it */
-  pthread_t reaper;
+  ro_Native reaper;
 } ro_Child;
 
 struct ro_Family {

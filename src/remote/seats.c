@@ -17,7 +17,7 @@ struct ro_Seat {
   ro_Seat *next;
   ro_Listener *listener;
   lua_State *L; /* the coroutine that requests run on: the listener keeps it, the proxy lies on its stack */
-  pthread_t native;
+  ro_Native native;
   ro_Thread *thread;
   ro_Request request;
   ro_Buffer answer; /* the frame that goes back */
@@ -45,7 +45,7 @@ static void unlock_roles(ro_Listener *listener) {
 
 static void join_seat(ro_Seat *seat) {
   if (seat->joinable)
-    pthread_join(seat->native, NULL);
+    ro_native_join(&seat->native);
   seat->joinable = 0;
 }
 
@@ -350,7 +350,7 @@ int ro_seats_include_caller(ro_Listener *listener) {
   int found = 0;
   lock_roles(listener);
   for (ro_Seat *seat = listener->seats; seat != NULL && !found; seat = seat->next)
-    found = !seat->ended && seat->serves && pthread_equal(seat->native, pthread_self());
+    found = !seat->ended && seat->serves && pthread_equal(seat->native.id, pthread_self());
   unlock_roles(listener);
   return found;
 }

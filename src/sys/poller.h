@@ -20,6 +20,7 @@ typedef struct ro_Poller {
 #include <pthread.h>
 
 #include "sys/event.h"
+#include "sys/native.h"
 
 typedef struct ro_Poller {
   pthread_mutex_t mutex;
@@ -31,7 +32,7 @@ typedef struct ro_Poller {
   int blocked;      /* somebody waits */
   /* for foreign event loops, once one has asked: */
   int has_sentry, leaves;
-  pthread_t sentry;     /* waits where a loop can't */
+  ro_Native sentry;     /* waits where a loop can't */
   pthread_cond_t quiet; /* wakes the sentry: nothing is ready any more, or it is to leave */
   ro_Event bell;        /* what the loop watches; set by the sentry when something is ready */
   int rung;

@@ -15,9 +15,8 @@
 
 #include "sys/descriptor.h"
 
-#define FEW 16                           /* descriptors that a wait needs no memory for */
-#define WITHOUT_MEMORY 10                /* milliseconds between looks then */
-#define SENTRY_STACK ((size_t)64 * 1024) /* it only waits; at least what the system wants */
+#define FEW 16            /* descriptors that a wait needs no memory for */
+#define WITHOUT_MEMORY 10 /* milliseconds between looks then */
 
 /* ---- the list ---- */
 
@@ -211,29 +210,12 @@ static void *keep_watch(void *argument) {
   return NULL;
 }
 
-/* Starts the sentry, which gets none of the program's signals. Returns 0 or an errno. */
-static int post_sentry(ro_Poller *p) {
-  pthread_attr_t attributes;
-  sigset_t all, before;
-  int e = pthread_attr_init(&attributes);
-  if (e != 0)
-    return e;
-  pthread_attr_setstacksize(
-      &attributes, SENTRY_STACK > (size_t)PTHREAD_STACK_MIN ? SENTRY_STACK : (size_t)PTHREAD_STACK_MIN);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  e = pthread_create(&p->sentry, &attributes, keep_watch, p);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  return e;
-}
-
 int ro_poller_fileno(ro_Poller *p) {
   int e;
   if (p->has_sentry)
     return p->bell.fd;
   e = ro_event_open(&p->bell);
-  if (e == 0 && (e = post_sentry(p)) != 0)
+  if (e == 0 && (e = ro_native_start(&p->sentry, RO_STACK_OF_WAITER, keep_watch, p)) != 0)
     ro_event_close(&p->bell);
   errno = e;
   if (e != 0)
@@ -252,7 +234,7 @@ static void dismiss_sentry(ro_Poller *p) {
   pthread_cond_signal(&p->quiet);
   ro_event_set(&p->changed);
   pthread_mutex_unlock(&p->mutex);
-  pthread_join(p->sentry, NULL);
+  ro_native_join(&p->sentry);
 }
 
 /* ---- beginning and end ---- */

@@ -37,7 +37,7 @@ struct Thread {
   Thread *next;
   Crew *crew; /* NULL: not started */
   ro_Thread *thread;
-  pthread_t native;
+  ro_Native native;
   lua_State *L; /* the coroutine that it runs on */
   int home;
   int daemon; /* is ended when the state is closed; else that waits for it */
@@ -125,7 +125,7 @@ static void join(Thread *t) {
   if (t->joined)
     return;
   t->joined = 1;
-  pthread_join(t->native, NULL);
+  ro_native_join(&t->native);
   leave_crew(t);
 }
 
@@ -157,11 +157,11 @@ static void close_crew(lua_State *L, Crew *crew) {
   ro_lock_close(crew->lock);
   while (crew->first != NULL) {
     Thread *t = crew->first;
-    pthread_t native = t->native;
+    ro_Native native = t->native;
     t->joined = t->ended = 1;
     crew->first = t->next;
     ro_wait_begin(crew->lock);
-    pthread_join(native, NULL);
+    ro_native_join(&native);
     ro_wait_end(crew->lock);
   }
 }
