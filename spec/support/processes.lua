@@ -47,8 +47,8 @@ local function unpack_all(text)
   return table.unpack(values, 2, values[1] + 1)
 end
 
-local function new_link(input, output)
-  return setmetatable({ input = input, output = output, pending = "" }, Link)
+local function new_link(input, output, limit)
+  return setmetatable({ input = input, output = output, pending = "", limit = limit or wait.LIMIT }, Link)
 end
 
 --- Sends values to the other end.
@@ -80,9 +80,10 @@ local function next_message(self, deadline)
   return text
 end
 
---- Waits for what the other end sends; raises when it has ended, or sends nothing for long.
+--- Waits for what the other end sends; raises when it has ended, or sends nothing for long. A child waits for its parent
+-- as long as that lives: how long a test may take is the parent's business.
 function Link:receive(timeout)
-  local text = next_message(self, wait.now() + (timeout or wait.LIMIT))
+  local text = next_message(self, wait.now() + (timeout or self.limit))
   if not text then
     error("the other process has ended", 2)
   end
@@ -115,13 +116,13 @@ function processes.fork(func, ...)
     pcall(function(...)
       unistd.close(to_child)
       unistd.close(from_child)
-      run_child(new_link(from_parent, to_parent), func, ...)
+      run_child(new_link(from_parent, to_parent, math.huge), func, ...)
     end, ...)
     unistd._exit(0)
   end
-  unistd.close(from_parent)
   unistd.close(to_parent)
   local child = new_link(from_child, to_child)
+  child.guard = from_parent -- what is sent to a child that has ended is lost, but is no SIGPIPE: its result tells more
   child.pid = pid
   if unistd.getpid() ~= owner then
     alive, owner = {}, unistd.getpid()
@@ -134,7 +135,8 @@ local function close(self)
   if self.input then
     unistd.close(self.input)
     unistd.close(self.output)
-    self.input, self.output = nil, nil
+    unistd.close(self.guard)
+    self.input, self.output, self.guard = nil, nil, nil
   end
 end
 
@@ -225,6 +227,11 @@ function processes.wait_asleep(pid)
     times = all_are(pid, "S") and times + 1 or 0
     return times >= 3
   end, "the process to sleep")
+end
+
+--- Waits until a child has ended, and leaves it to be waited for.
+function processes.wait_ended(pid)
+  wait.until_true(function() return all_are(pid, "Z") end, "the process to end")
 end
 
 --- Stops a process; when it returns, none of its threads runs any more.
