@@ -245,6 +245,38 @@ describe("the library for C hosts", function()
       assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, seen)
     end)
 
+    it("closes a state whose finalizers leave everything open", function()
+      local output = run([[
+        local remoteobj = require "remoteobj"
+        KEPT = {}
+        local function keep(...) KEPT[#KEPT + 1] = { ... } end
+
+        local function leave_open()
+          local served, used = remoteobj.Proxy({ n = 5 }), remoteobj.Proxy({ echo = function(_, ...) return ... end })
+          keep(served:listen_(), remoteobj.Proxy({}):listen_ { bg = false })
+          keep(remoteobj.thread(function() while true do end end):start(), remoteobj.thread(remoteobj.sleep, 1000):start())
+          local server = remoteobj.process(function()
+            used:listen_()
+            coroutine.yield(served.n.__)
+            coroutine.yield(("x"):rep(1000))
+            remoteobj.sleep(1000)
+          end):start()
+          assert(server:iter()() == 5)
+          used:wait_until_listening(server)
+          local futures = { used:with_({ async = true }):echo(("x"):rep(100000)), used:with_({ async = true }):echo(1) }
+          remoteobj.wait(futures)
+          keep(futures, server, used:with_({ ref = true }):echo({}), remoteobj.Except(), remoteobj.pool(1))
+          assert(not pcall(remoteobj.pack, { ("x"):rep(100000), coroutine.running() }))
+          assert(not pcall(remoteobj.unpack, "\x91\xc1"))
+          io.write "left\n"
+        end
+
+        setmetatable({}, { __gc = leave_open })
+        if host.number % 2 == 1 then remoteobj.sleep(0.1) end
+      ]], { "-t", "4" })
+      assert.equal(("left\n"):rep(4), output)
+    end)
+
     it("may use malloc and stdio on other threads, and wait for input, while processes start", function()
       local output = run(SERVES, { "-t", "3", "-w", "-r" })
       for number = 1, 3 do

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <stddef.h>
 
+#include "base/estate.h"
 #include "base/limits.h"
 #include "base/platform.h"
 #include "codec/codec.h"
@@ -52,5 +53,6 @@ int ro_open_core(lua_State *L) {
   ro_open_process(L);
   ro_open_thread(L);
   ro_open_host(L);
+  ro_open_estate(L);
   return 1;
 }

@@ -6,8 +6,9 @@
 ** -t: so many states and threads instead of one; -n: does not open the library; -w: a thread of the host allocates and
 ** writes lines to stdout meanwhile; -r: one waits for input meanwhile, which
 ** the host gives it in the end.
-** Ends with 0 when no script has failed. Says what is left of memory and descriptors.
+** Ends with 0 when no script has failed. Says what is left of memory, descriptors and threads, and forks once more then.
 */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -90,6 +91,19 @@ static int count_descriptors(void) {
   int count = 0;
   for (int fd = 0; fd < 256; fd++)
     count += fcntl(fd, F_GETFD) >= 0;
+  return count;
+}
+
+/* One that has been joined may be about to end. */
+static int count_threads(void) {
+  int count = 0;
+  for (int tries = 0; count != 1 && tries < 60000; tries++) {
+    DIR *tasks = opendir("/proc/self/task");
+    poll(NULL, 0, tries > 0);
+    for (count = -2; readdir(tasks) != NULL; count++) /* without . and .. */
+      ;
+    closedir(tasks);
+  }
   return count;
 }
 
@@ -408,5 +422,10 @@ int main(int argc, char **argv) {
   }
   if (count_descriptors() != descriptors)
     fprintf(stderr, "%d descriptors instead of %d\n", count_descriptors(), descriptors);
+  if (count_threads() != 1)
+    fprintf(stderr, "%d threads are left\n", count_threads());
+  if (fork() == 0)
+    _exit(0);
+  wait(NULL);
   return failed;
 }

@@ -1,7 +1,11 @@
 #include "base/scratch.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include <lauxlib.h>
 
+#include "base/estate.h"
 #include "base/registry.h"
 
 #define METATABLE "remoteobj.buffer"
@@ -12,13 +16,21 @@ static const char kept_key = 0;
 typedef struct Scratch {
   ro_Buffer buffer; /* first, so that it stands for the whole */
   ro_Buffer side;
+  ro_Asset asset;
   int busy; /* in use; or an error passed by, and the collector may have it */
 } Scratch;
 
-static int scratch_gc(lua_State *L) {
-  Scratch *s = lua_touserdata(L, 1);
+/* When the state is closed it is still in the registry: nobody takes it then. */
+static void end_scratch(lua_State *L, ro_Asset *asset) {
+  Scratch *s = (Scratch *)((char *)asset - offsetof(Scratch, asset));
+  (void)L;
   ro_buffer_free(&s->buffer);
   ro_buffer_free(&s->side);
+  s->busy = 1;
+}
+
+static int scratch_gc(lua_State *L) {
+  ro_asset_end(L, &((Scratch *)lua_touserdata(L, 1))->asset);
   return 0;
 }
 
@@ -26,10 +38,10 @@ static int scratch_gc(lua_State *L) {
 static Scratch *new_scratch(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", scratch_gc}, {NULL, NULL}};
   Scratch *s = lua_newuserdatauv(L, sizeof *s, 0);
-  ro_buffer_init(&s->buffer);
-  ro_buffer_init(&s->side);
+  memset(s, 0, sizeof *s);
   ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
+  ro_asset_enter(L, &s->asset, end_scratch);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
   return s;

@@ -1,4 +1,5 @@
 /* Sessions of the decoder, and the walk through plain tables. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,9 +216,15 @@ static void step(ro_Decoder *d) {
 
 /* ---- sessions ---- */
 
-static int collect(lua_State *L) {
-  ro_Decoder *d = lua_touserdata(L, 1);
+/* When the state is closed it is still the one that is kept: nobody takes it then. */
+static void end_decoder(lua_State *L, ro_Asset *asset) {
+  ro_Decoder *d = (ro_Decoder *)((char *)asset - offsetof(ro_Decoder, asset));
   ro_walk_free(&d->walk, L);
+  d->busy = 1;
+}
+
+static int collect(lua_State *L) {
+  ro_asset_end(L, &((ro_Decoder *)lua_touserdata(L, 1))->asset);
   return 0;
 }
 
@@ -228,6 +235,7 @@ static ro_Decoder *new_decoder(lua_State *L) {
   memset(d, 0, sizeof *d);
   ro_push_metatable(L, "remoteobj.decoder", metamethods);
   lua_setmetatable(L, -2);
+  ro_asset_enter(L, &d->asset, end_decoder);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
   return d;

@@ -4,6 +4,7 @@
 #ifndef RO_DECODER_H
 #define RO_DECODER_H
 
+#include "base/estate.h"
 #include "codec/codec.h"
 #include "codec/walk.h"
 
@@ -23,6 +24,7 @@ enum ro_DecodeKind {
 
 struct ro_Decoder {
   ro_Walk walk;
+  ro_Asset asset;
   const uint8_t *data;
   size_t size; /* of all the data */
   size_t stop; /* of what may be read now: the end of the data, or of the extension that a caller reads */

@@ -1,6 +1,7 @@
 /* Sessions of the encoder, and the walk through plain tables. */
 #include "codec/encoder.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -321,14 +322,20 @@ void ro_encode_step(ro_Encoder *e) {
 
 /* ---- sessions ---- */
 
-static int collect(lua_State *L) {
-  ro_Encoder *e = lua_touserdata(L, 1);
+/* When the state is closed it is still the one that is kept: nobody takes it then. */
+static void end_encoder(lua_State *L, ro_Asset *asset) {
+  ro_Encoder *e = (ro_Encoder *)((char *)asset - offsetof(ro_Encoder, asset));
   ro_walk_free(&e->walk, L);
   ro_seen_free(&e->seen);
   ro_buffer_free(&e->own);
   free(e->classes);
   e->classes = NULL;
   e->class_capacity = 0;
+  e->busy = 1;
+}
+
+static int collect(lua_State *L) {
+  ro_asset_end(L, &((ro_Encoder *)lua_touserdata(L, 1))->asset);
   return 0;
 }
 
@@ -339,6 +346,7 @@ static ro_Encoder *new_encoder(lua_State *L) {
   memset(e, 0, sizeof *e);
   ro_push_metatable(L, "remoteobj.encoder", metamethods);
   lua_setmetatable(L, -2);
+  ro_asset_enter(L, &e->asset, end_encoder);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
   return e;

@@ -5,6 +5,7 @@
 #ifndef RO_ENCODER_H
 #define RO_ENCODER_H
 
+#include "base/estate.h"
 #include "codec/codec.h"
 #include "codec/names.h"
 #include "codec/seen.h"
@@ -29,6 +30,7 @@ typedef struct ro_Class {
 
 struct ro_Encoder {
   ro_Walk walk;
+  ro_Asset asset;
   ro_Buffer *out;
   ro_Buffer own; /* `out` of sessions that bring none */
   const ro_EncodeRules *rules;

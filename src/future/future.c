@@ -6,6 +6,7 @@ What is still to come: futures, and waiting for them.
 #include "future/future.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -13,6 +14,7 @@ What is still to come: futures, and waiting for them.
 #include "base/atfork.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/estate.h"
 #include "base/options.h"
 #include "base/registry.h"
 #include "future/callback.h"
@@ -366,10 +368,14 @@ static int future_tostring(lua_State *L) {
   return 1;
 }
 
+static void end_future(lua_State *L, ro_Asset *asset) {
+  ro_Future *f = (ro_Future *)((char *)asset - offsetof(ro_Future, asset));
+  (void)L;
+  f->kind->collect(f);
+}
+
 static int future_gc(lua_State *L) {
-  ro_Future *f = lua_touserdata(L, 1);
-  if (f->kind->collect != NULL)
-    f->kind->collect(f);
+  ro_asset_end(L, &((ro_Future *)lua_touserdata(L, 1))->asset);
   return 0;
 }
 
@@ -396,6 +402,8 @@ ro_Future *ro_push_future(lua_State *L, ro_Lock *lock, const ro_FutureKind *kind
   f->home = ro_pid();
   push_metatable(L);
   lua_setmetatable(L, -2);
+  if (kind->collect != NULL)
+    ro_asset_enter(L, &f->asset, end_future);
   return f;
 }
 

@@ -21,6 +21,7 @@
 
 #include <lua.h>
 
+#include "base/estate.h"
 #include "lock/lock.h"
 
 typedef struct ro_Future ro_Future;
@@ -39,6 +40,7 @@ typedef struct ro_FutureKind {
 } ro_FutureKind;
 
 struct ro_Future {
+  ro_Asset asset;
   const ro_FutureKind *kind;
   ro_Lock *lock;
   ro_Interest

@@ -16,6 +16,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/estate.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 #include "sys/life.h"
@@ -47,25 +48,33 @@ static int look_for_child(int pid, int flags) {
 }
 
 typedef struct Descriptor {
+  ro_Asset asset; /* first, so that it stands for the whole */
   int fd;
 } Descriptor;
 
-static int close_descriptor(lua_State *L) {
-  Descriptor *d = lua_touserdata(L, 1);
+static void end_descriptor(lua_State *L, ro_Asset *asset) {
+  Descriptor *d = (Descriptor *)asset;
+  (void)L;
   if (d->fd >= 0)
     close(d->fd);
   d->fd = -1;
+}
+
+static int descriptor_gc(lua_State *L) {
+  ro_asset_end(L, lua_touserdata(L, 1));
   return 0;
 }
 
 /* Pushes an owner for a descriptor that is still to be had. [-0, +1, m] */
 static Descriptor *push_descriptor(lua_State *L) {
   Descriptor *d = lua_newuserdatauv(L, sizeof *d, 0);
+  memset(d, 0, sizeof *d);
   d->fd = -1;
   lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, close_descriptor);
+  lua_pushcfunction(L, descriptor_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
+  ro_asset_enter(L, &d->asset, end_descriptor);
   return d;
 }
 

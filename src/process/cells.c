@@ -12,17 +12,27 @@
 
 #include <lauxlib.h>
 
+#include "base/estate.h"
 #include "sys/shared.h"
 
 #define CELLS "remoteobj.cells"
 
 typedef struct Cells {
+  ro_Asset asset;              /* first, so that it stands for the whole */
   _Atomic lua_Integer *values; /* NULL while there is no memory */
   size_t count;
 } Cells;
 
 static size_t size_of(const Cells *c) {
   return c->count * sizeof *c->values;
+}
+
+static void end_cells(lua_State *L, ro_Asset *asset) {
+  Cells *c = (Cells *)asset;
+  (void)L;
+  if (c->values != NULL)
+    munmap((void *)c->values, size_of(c));
+  c->values = NULL;
 }
 
 /* cells(count): so many cells, all 0. */
@@ -32,9 +42,10 @@ static int cells_new(lua_State *L) {
   luaL_argcheck(L, count > 0 && count <= INT_MAX / (lua_Integer)sizeof *c->values, 1,
                 "not a number of cells");
   c = lua_newuserdatauv(L, sizeof *c, 0);
-  c->values = NULL;
+  memset(c, 0, sizeof *c);
   c->count = (size_t)count;
   luaL_setmetatable(L, CELLS);
+  ro_asset_enter(L, &c->asset, end_cells);
   c->values = ro_shared_open(size_of(c));
   if (c->values == NULL)
     return luaL_error(L, "cannot share memory: %s", strerror(errno));
@@ -43,9 +54,7 @@ static int cells_new(lua_State *L) {
 
 static int cells_gc(lua_State *L) {
   Cells *c = luaL_checkudata(L, 1, CELLS);
-  if (c->values != NULL)
-    munmap((void *)c->values, size_of(c));
-  c->values = NULL;
+  ro_asset_end(L, &c->asset);
   return 0;
 }
 

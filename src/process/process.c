@@ -19,6 +19,7 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "base/estate.h"
 #include "base/platform.h"
 #include "base/registry.h"
 #include "failure/failure.h"
@@ -37,6 +38,7 @@
 #define FAMILY "remoteobj.family"
 
 typedef struct Handle {
+  ro_Asset asset; /* first, so that it stands for the whole */
   ro_Child *child;
   ro_Inlet in;
 } Handle;
@@ -135,14 +137,28 @@ static void run_child(lua_State *L, int count, int daemon, const ro_Birth *birth
 
 /* ---- starting ---- */
 
+static void end_handle(lua_State *L, ro_Asset *asset) {
+  Handle *h = (Handle *)asset;
+  (void)L;
+  if (h->child != NULL)
+    ro_child_drop(h->child);
+  h->child = NULL;
+  ro_buffer_free(&h->in.bytes);
+}
+
+static int handle_gc(lua_State *L) {
+  ro_asset_end(L, &check_handle(L)->asset);
+  return 0;
+}
+
 /* Pushes a handle without a process, with a stream. */
 static Handle *new_handle(lua_State *L) {
   int ends[2];
   Handle *h = lua_newuserdatauv(L, sizeof *h, 0);
   int code;
   memset(h, 0, sizeof *h);
-  ro_buffer_init(&h->in.bytes);
   luaL_setmetatable(L, HANDLE);
+  ro_asset_enter(L, &h->asset, end_handle);
   h->child = ro_child_new();
   if (h->child == NULL) {
     luaL_error(L, "not enough memory");
@@ -199,15 +215,6 @@ static int process_fork(lua_State *L) {
 }
 
 /* ---- methods of handles ---- */
-
-static int handle_gc(lua_State *L) {
-  Handle *h = check_handle(L);
-  if (h->child != NULL)
-    ro_child_drop(h->child);
-  h->child = NULL;
-  ro_buffer_free(&h->in.bytes);
-  return 0;
-}
 
 static int handle_pid(lua_State *L) {
   lua_pushinteger(L, check_handle(L)->child->life.pid);

@@ -13,6 +13,7 @@
 
 #include "base/atfork.h"
 #include "base/error.h"
+#include "base/estate.h"
 #include "base/scratch.h"
 #include "failure/failure.h"
 #include "process/values.h"
@@ -24,12 +25,25 @@
 enum { SELF = 1, KIND, TIME, NUMBER, GROUP, CONTENT, HEAD = 5 };
 
 typedef struct Book {
+  ro_Asset asset; /* first, so that it stands for the whole */
   ro_Journal journal;
   int owner; /* the process that made it; forks have copies */
 } Book;
 
 static ro_Journal *check_journal(lua_State *L) {
   return &((Book *)luaL_checkudata(L, SELF, JOURNAL))->journal;
+}
+
+/*
+** A fork's copy leaves the descriptor alone: a program that forks and puts its own descriptors
+** in their places (dup2) before exec may have reused the number by then.
+*/
+static void end_journal(lua_State *L, ro_Asset *asset) {
+  Book *book = (Book *)asset;
+  (void)L;
+  if (book->owner != ro_pid())
+    book->journal.fd = -1;
+  ro_journal_close(&book->journal);
 }
 
 /* journal(): an empty journal, which processes forked later share. */
@@ -40,21 +54,16 @@ static int journal_new(lua_State *L) {
   book->journal.fd = -1;
   book->owner = ro_pid();
   luaL_setmetatable(L, JOURNAL);
+  ro_asset_enter(L, &book->asset, end_journal);
   code = ro_journal_open(&book->journal);
   if (code != 0)
     return luaL_error(L, "cannot open a journal: %s", strerror(code));
   return 1;
 }
 
-/*
-** A fork's copy leaves the descriptor alone: a program that forks and puts its own descriptors
-** in their places (dup2) before exec may have reused the number by then.
-*/
 static int journal_gc(lua_State *L) {
   Book *book = luaL_checkudata(L, SELF, JOURNAL);
-  if (book->owner != ro_pid())
-    book->journal.fd = -1;
-  ro_journal_close(&book->journal);
+  ro_asset_end(L, &book->asset);
   return 0;
 }
 

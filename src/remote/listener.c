@@ -30,8 +30,11 @@ int ro_request_is_expired(const ro_Request *request) {
          request->head.deadline <= ro_now();
 }
 
-void ro_listener_take_leave(ro_Listener *listener) {
-  int well = ro_hub_flush(&listener->hub, ro_now() + FAREWELL);
+int ro_listener_say_farewell(ro_Listener *listener) {
+  return ro_hub_flush(&listener->hub, ro_now() + FAREWELL);
+}
+
+void ro_listener_leave(ro_Listener *listener, int well) {
   ro_door_leave(&listener->proxy->door, well && !listener->broke_off);
   ro_hub_close(&listener->hub);
 }
@@ -86,7 +89,7 @@ static void end_in_foreground(lua_State *L, ro_Listener *listener) {
   listener->depth--;
   if (ro_pid() != listener->home)
     return;
-  ro_listener_take_leave(listener);
+  ro_listener_leave(listener, ro_listener_say_farewell(listener));
   ro_listener_retire(L, listener);
 }
 
@@ -164,18 +167,40 @@ void ro_listener_abandon(lua_State *L, ro_Listener *listener) {
     await_threads_at_end(listener);
 }
 
-/* The state is being closed, or a listener that has ended is collected. */
-static int listener_gc(lua_State *L) {
-  ro_Listener *listener = lua_touserdata(L, 1);
-  if (listener->phase != RO_LISTENER_NEW)
-    ro_listener_abandon(L, listener);
-  return 0;
+/* In a fork of the process that listens. */
+static void discard(ro_Listener *listener) {
+  if (listener->phase < RO_LISTENER_ENDED)
+    ro_hub_discard(&listener->hub);
+  if (listener->options.background && listener->phase != RO_LISTENER_FREED)
+    ro_seats_discard(listener);
 }
 
-void ro_listener_forget(ro_Listener *listener) {
-  ro_hub_forget(&listener->hub);
+/* No finalizer waits for clients: the end of their connections tells them. */
+static void hurry(ro_Listener *listener) {
+  if (listener->phase != RO_LISTENER_OPEN && listener->phase != RO_LISTENER_STOPPING)
+    return;
   if (listener->options.background)
-    ro_seats_forget(listener);
+    ro_seats_hurry(listener);
+  else
+    ro_hub_hurry(&listener->hub);
+}
+
+/* The state is being closed, or a listener that has ended is collected: its threads have nothing left to do then but to return. */
+static void end_listener(lua_State *L, ro_Asset *asset) {
+  ro_Listener *listener = (ro_Listener *)asset;
+  if (listener->phase == RO_LISTENER_NEW)
+    return;
+  if (listener->home != ro_pid()) {
+    discard(listener);
+    return;
+  }
+  hurry(listener);
+  ro_listener_abandon(L, listener);
+}
+
+static int listener_gc(lua_State *L) {
+  ro_asset_end(L, lua_touserdata(L, 1));
+  return 0;
 }
 
 /* ---- its beginning ---- */
@@ -195,6 +220,7 @@ static ro_Listener *new_listener(lua_State *L, int proxy, ro_ListenOptions optio
   ro_event_init(&listener->done);
   ro_push_metatable(L, METATABLE, metamethods);
   lua_setmetatable(L, -2);
+  ro_asset_enter_threads(L, &listener->asset, end_listener);
   lua_pushvalue(L, proxy);
   lua_setiuservalue(L, -2, RO_LISTENER_PROXY);
   lua_insert(L, -2);

@@ -41,9 +41,6 @@ int ro_listener_runs_caller(ro_Listener *listener);
 */
 void ro_listener_abandon(lua_State *L, ro_Listener *listener);
 
-/* In the child of a fork. Safe between fork and exec. */
-void ro_listener_forget(ro_Listener *listener);
-
 /*
 ** Passes the error on top, which lua_pcall has just caught with ro_failure_handler, to the function for errors of requests
 ** without an answer; without one it becomes a warning. [-1, +0, -]

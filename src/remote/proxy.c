@@ -79,20 +79,23 @@ static void in_child(ro_ForkNode *node) {
   ro_Proxy *proxy = proxy_of_node(node);
   ro_client_in_child(&proxy->client);
   proxy->lines = NULL;
-  if (proxy->listener != NULL)
-    ro_listener_forget(proxy->listener);
-  proxy->listener = NULL;
+  proxy->listener = NULL; /* its parts forget by themselves */
   ro_counters_clear(&proxy->counters);
 }
 
-static int proxy_gc(lua_State *L) {
-  ro_Proxy *proxy = lua_touserdata(L, 1);
+static void end_proxy(lua_State *L, ro_Asset *asset) {
+  ro_Proxy *proxy = (ro_Proxy *)((char *)asset - offsetof(ro_Proxy, asset));
+  (void)L;
   if (proxy->door.page == NULL)
-    return 0;
+    return;
   ro_client_close(proxy);
   ro_counters_add(&proxy->watch->gone, &proxy->counters);
   ro_atfork_remove(&proxy->fork_node);
   ro_door_close(&proxy->door);
+}
+
+static int proxy_gc(lua_State *L) {
+  ro_asset_end(L, &((ro_Proxy *)lua_touserdata(L, 1))->asset);
   return 0;
 }
 
@@ -125,6 +128,7 @@ static ro_Proxy *new_proxy(lua_State *L, int object) {
   ro_client_init(proxy);
   ro_push_proxy_metatable(L);
   lua_setmetatable(L, -2);
+  ro_asset_enter(L, &proxy->asset, end_proxy);
   lua_pushvalue(L, object);
   lua_setiuservalue(L, -2, RO_VIEW_PARENT);
   return proxy;
@@ -223,6 +227,7 @@ void ro_open_remote(lua_State *L) {
   ro_open_serve(L);
   ro_open_trace(L);
   ro_open_stats(L);
+  ro_watch_of(L); /* is to outlast all proxies, also those that finalizers make */
   ro_open_callback(L);
   ro_push_view_metatable(L);
   ro_set_metamethods(L);

@@ -8,6 +8,7 @@
 #include <lua.h>
 
 #include "base/atfork.h"
+#include "base/estate.h"
 #include "lock/lock.h"
 #include "remote/client.h"
 #include "remote/watch.h"
@@ -79,6 +80,7 @@ struct ro_Line;
 
 typedef struct ro_Proxy {
   ro_View view; /* first, so that a proxy is a view */
+  ro_Asset asset;
   uint64_t id;
   ro_Door door;
   ro_Client client;             /* this process's connection */

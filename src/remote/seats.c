@@ -1,6 +1,7 @@
 #include "remote/seats.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,7 +23,8 @@ struct ro_Seat {
   ro_Request request;
   ro_Buffer answer; /* the frame that goes back */
   int leads;
-  int serves;          /* runs a request */
+  int attends;         /* has a request that is not answered */
+  int serves;          /* runs it */
   int ended;           /* has no thread, or one that is about to end */
   int joinable;        /* a thread was started and is still to be joined */
   ro_Seat *behind;     /* the next of those that wait for the turn */
@@ -262,12 +264,14 @@ static void answer(ro_Seat *seat) {
 static void serve(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
   lock_roles(listener);
+  seat->attends = 1;
   take_turn(seat);
   listener->active++;
   unlock_roles(listener);
   answer(seat);
   ro_hub_done(&listener->hub, &seat->request, &seat->answer);
   lock_roles(listener);
+  seat->attends = 0;
   give_turn(listener);
   if (--listener->active == 0 && listener->stopping)
     ro_hub_wake(&listener->hub);
@@ -276,7 +280,11 @@ static void serve(ro_Seat *seat) {
 /* Everything is answered: the end of the listener, by the seat that leads. Returns with the roles locked. */
 static void finish(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
-  ro_listener_take_leave(listener);
+  int well = ro_listener_say_farewell(listener);
+  lock_roles(listener);
+  listener->leaves = 1;
+  unlock_roles(listener);
+  ro_listener_leave(listener, well);
   if (ro_lock_enter(seat->thread, seat->L, listener->options.preempt) == 0) {
     ro_listener_retire(seat->L, listener);
     ro_lock_leave(seat->thread);
@@ -317,6 +325,32 @@ static void *seat_main(void *argument) {
   return NULL;
 }
 
+/* ---- forks ---- */
+
+static ro_Listener *listener_of_node(ro_ForkNode *node) {
+  return (ro_Listener *)((char *)node - offsetof(ro_Listener, fork_node));
+}
+
+/* Who has the mutex may wait for the fork to be over. */
+static void before_fork(ro_ForkNode *node) {
+  ro_Listener *listener = listener_of_node(node);
+  listener->held = pthread_mutex_trylock(&listener->mutex) == 0;
+}
+
+static void in_parent(ro_ForkNode *node) {
+  ro_Listener *listener = listener_of_node(node);
+  if (listener->held)
+    unlock_roles(listener);
+}
+
+static void in_child(ro_ForkNode *node) {
+  ro_Listener *listener = listener_of_node(node);
+  ro_event_close(&listener->done);
+  listener->threads = 0;
+  listener->calm = listener->held;
+  in_parent(node);
+}
+
 /* ---- the background as a whole ---- */
 
 int ro_seats_prepare(lua_State *L, ro_Listener *listener) {
@@ -330,7 +364,10 @@ int ro_seats_open(ro_Listener *listener) {
   int error;
   pthread_mutex_init(&listener->mutex, NULL);
   pthread_cond_init(&listener->lead_is_free, NULL);
+  listener->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
   error = ro_event_open(&listener->done);
+  if (error == 0)
+    error = ro_atfork_add(&listener->fork_node);
   if (error != 0)
     return error;
   lock_roles(listener);
@@ -339,11 +376,19 @@ int ro_seats_open(ro_Listener *listener) {
   return error;
 }
 
+/* The hub may be closed as soon as the roles are unlocked. */
 void ro_seats_stop(ro_Listener *listener) {
   lock_roles(listener);
   listener->stopping = 1;
-  unlock_roles(listener);
   ro_hub_wake(&listener->hub);
+  unlock_roles(listener);
+}
+
+void ro_seats_hurry(ro_Listener *listener) {
+  lock_roles(listener);
+  if (!listener->leaves)
+    ro_hub_hurry(&listener->hub);
+  unlock_roles(listener);
 }
 
 int ro_seats_include_caller(ro_Listener *listener) {
@@ -357,6 +402,7 @@ int ro_seats_include_caller(ro_Listener *listener) {
 
 void ro_seats_close(ro_Listener *listener) {
   ro_Seat *seat;
+  ro_atfork_remove(&listener->fork_node);
   while ((seat = listener->seats) != NULL) {
     listener->seats = seat->next;
     join_seat(seat);
@@ -370,8 +416,17 @@ void ro_seats_close(ro_Listener *listener) {
   pthread_cond_destroy(&listener->lead_is_free);
 }
 
-void ro_seats_forget(ro_Listener *listener) {
-  pthread_mutex_init(&listener->mutex, NULL);
-  ro_event_close(&listener->done);
-  listener->threads = 0;
+/* What others wait for when a process forks can't be destroyed in its child. */
+void ro_seats_discard(ro_Listener *listener) {
+  ro_Seat *seat, *next;
+  ro_atfork_remove(&listener->fork_node);
+  for (seat = listener->calm ? listener->seats : NULL; seat != NULL; seat = next) {
+    next = seat->next;
+    if (seat->attends)
+      continue;
+    ro_buffer_free(&seat->request.bytes);
+    ro_buffer_free(&seat->answer);
+    free(seat);
+  }
+  listener->seats = NULL;
 }

@@ -31,6 +31,7 @@ enum {
 };
 
 struct ro_Listener {
+  ro_Asset asset; /* first, so that it stands for the whole */
   ro_Proxy *proxy;
   ro_Lock *lock;
   ro_Hub hub;
@@ -44,6 +45,9 @@ struct ro_Listener {
 
   /* in the background; guarded by `mutex` */
   pthread_mutex_t mutex;
+  ro_ForkNode fork_node;
+  int held; /* across a fork, the mutex: else another thread had it */
+  int calm; /* in the child of a fork: it was held */
   pthread_cond_t lead_is_free;
   ro_Seat *seats;
   lua_State *spare;                /* a coroutine for the next seat */
@@ -54,6 +58,7 @@ struct ro_Listener {
   int idle;                        /* seats that wait for the lead */
   int threads;
   int stopping;  /* no more clients: ends when all is answered */
+  int leaves;    /* the hub is being closed */
   int over;      /* has ended: the threads go home */
   ro_Event done; /* no thread is left */
 };
@@ -70,22 +75,31 @@ int ro_seats_open(ro_Listener *listener);
 /* Tells the threads to end when everything is answered. */
 void ro_seats_stop(ro_Listener *listener);
 
+/* Gives clients no more time to take what they are written, when the threads end. */
+void ro_seats_hurry(ro_Listener *listener);
+
 /* Is the calling thread running one of the listener's requests. */
 int ro_seats_include_caller(ro_Listener *listener);
 
 /* Joins the threads, which have ended or are about to, and frees the seats. */
 void ro_seats_close(ro_Listener *listener);
 
-/* In the child of a fork: there are no threads. */
-void ro_seats_forget(ro_Listener *listener);
+/* In the child of a fork, where there are no threads: frees the seats but those that served when the process forked. */
+void ro_seats_discard(ro_Listener *listener);
 
 /* ---- what seats need of the listener ---- */
 
 /* Has its time passed, so that it must not run. */
 int ro_request_is_expired(const ro_Request *request);
 
-/* The end of a listener whose requests are all answered: takes leave of the clients. No lock held. */
-void ro_listener_take_leave(ro_Listener *listener);
+/*
+** The end of a listener whose requests are all answered: gives the clients time to take what they are written; returns whether they have
+** taken all. No lock held.
+*/
+int ro_listener_say_farewell(ro_Listener *listener);
+
+/* Then: ends the connections. */
+void ro_listener_leave(ro_Listener *listener, int well);
 
 /* The proxy has no listener here any more. Lock held. [-0, +0, -] */
 void ro_listener_retire(lua_State *L, ro_Listener *listener);

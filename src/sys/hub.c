@@ -1,5 +1,6 @@
 #include "sys/hub.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -339,6 +340,33 @@ static void attend_all(ro_Hub *hub, const ro_Ready *ready, int count) {
 
 /* ---- the hub ---- */
 
+static ro_Hub *hub_of_node(ro_ForkNode *node) {
+  return (ro_Hub *)((char *)node - offsetof(ro_Hub, fork_node));
+}
+
+/* Who has the mutex may wait for the fork to be over. */
+static void before_fork(ro_ForkNode *node) {
+  ro_Hub *hub = hub_of_node(node);
+  hub->held = pthread_mutex_trylock(&hub->mutex) == 0;
+}
+
+static void in_parent(ro_ForkNode *node) {
+  ro_Hub *hub = hub_of_node(node);
+  if (hub->held)
+    pthread_mutex_unlock(&hub->mutex);
+}
+
+/* The descriptors are the parent's. */
+static void in_child(ro_ForkNode *node) {
+  ro_Hub *hub = hub_of_node(node);
+  for (ro_Connection *c = hub->connections; c != NULL; c = c->next)
+    ro_link_close_descriptors(&c->link);
+  ro_poller_forget(&hub->poller);
+  ro_event_close(&hub->wake);
+  hub->calm = hub->held;
+  in_parent(node);
+}
+
 int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
   int error;
   memset(hub, 0, sizeof *hub);
@@ -356,6 +384,9 @@ int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
     error = ro_poller_add(&hub->poller, door->listener_end, door, 1);
   if (error == 0)
     error = pthread_mutex_init(&hub->mutex, NULL);
+  hub->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
+  if (error == 0 && (error = ro_atfork_add(&hub->fork_node)) != 0)
+    pthread_mutex_destroy(&hub->mutex);
   if (error != 0) {
     ro_poller_close(&hub->poller);
     ro_event_close(&hub->wake);
@@ -363,28 +394,43 @@ int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
   return error;
 }
 
-void ro_hub_forget(ro_Hub *hub) {
-  for (ro_Connection *c = hub->connections; c != NULL; c = c->next)
-    ro_link_close_descriptors(&c->link);
-  ro_poller_forget(&hub->poller);
-  ro_event_close(&hub->wake);
-}
-
 static ro_Connection *next_in_line(ro_Hub *hub) {
   ro_Connection *c = pop_heir(hub);
   return c != NULL ? c : pop_ready(hub);
 }
 
+static void free_connections(ro_Hub *hub) {
+  ro_Connection *c;
+  while ((c = next_in_line(hub)) != NULL)
+    release(hub, c);
+  free_buried(hub);
+}
+
+void ro_hub_discard(ro_Hub *hub) {
+  ro_Connection *c;
+  ro_atfork_remove(&hub->fork_node);
+  if (!hub->calm)
+    return;
+  while ((c = hub->connections) != NULL) {
+    ro_link_close(&c->link);
+    unlink_connection(hub, c);
+    c->has_ended = 1;
+    c->users = 0; /* the requests were the parent's */
+    release(hub, c);
+  }
+  free_connections(hub);
+  ro_poller_discard(&hub->poller);
+}
+
 void ro_hub_close(ro_Hub *hub) {
   ro_Connection *c;
+  ro_atfork_remove(&hub->fork_node);
   while ((c = hub->connections) != NULL) {
     c->is_marked = 0;
     end_connection(hub, c);
     release(hub, c);
   }
-  while ((c = next_in_line(hub)) != NULL)
-    release(hub, c);
-  free_buried(hub);
+  free_connections(hub);
   ro_poller_close(&hub->poller);
   ro_event_close(&hub->wake);
   pthread_mutex_destroy(&hub->mutex);
@@ -601,18 +647,26 @@ static int is_flushed(ro_Hub *hub) {
 }
 
 int ro_hub_flush(ro_Hub *hub, int64_t deadline) {
-  int done;
+  int done, last = 0;
   pthread_mutex_lock(&hub->mutex);
-  while (!(done = is_flushed(hub)) && ro_now() < deadline) {
+  while (!(done = is_flushed(hub)) && !last) {
     ro_Ready ready[READY_AT_ONCE];
     int count;
+    last = hub->hurries || ro_now() >= deadline;
     pthread_mutex_unlock(&hub->mutex);
-    count = ro_poller_wait(&hub->poller, ready, READY_AT_ONCE, FLUSH_STEP);
+    count = ro_poller_wait(&hub->poller, ready, READY_AT_ONCE, last ? 0 : FLUSH_STEP);
     pthread_mutex_lock(&hub->mutex);
     attend_all(hub, ready, count);
   }
   pthread_mutex_unlock(&hub->mutex);
   return done;
+}
+
+void ro_hub_hurry(ro_Hub *hub) {
+  pthread_mutex_lock(&hub->mutex);
+  hub->hurries = 1;
+  pthread_mutex_unlock(&hub->mutex);
+  ro_hub_wake(hub);
 }
 
 int ro_hub_clients(ro_Hub *hub) {

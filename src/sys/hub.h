@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/atfork.h"
 #include "base/patience.h"
 #include "sys/door.h"
 #include "sys/event.h"
@@ -20,6 +21,9 @@ typedef struct ro_Connection ro_Connection;
 
 typedef struct ro_Hub {
   pthread_mutex_t mutex; /* guards all but the descriptors' numbers */
+  ro_ForkNode fork_node;
+  int held; /* across a fork, the mutex: else another thread had it */
+  int calm; /* in the child of a fork: it was held */
   ro_Door *door;
   uint64_t generation;
   size_t limit; /* of a frame's payload, bytes */
@@ -34,6 +38,7 @@ typedef struct ro_Hub {
   int clients;
   ro_Patience patience;          /* of the thread that waits for frames */
   int is_woken;                  /* ro_hub_wake was called since the last look */
+  int hurries;                   /* ro_hub_hurry was called */
   int since_look;                /* requests taken since the descriptors were looked at */
   int in_a_row;                  /* requests of the latest */
   struct ro_UnderWay *under_way; /* for who serves the requests, see remote/results.h; not guarded */
@@ -69,8 +74,11 @@ int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit);
 /* Closes every connection. No other thread uses the hub any more. */
 void ro_hub_close(ro_Hub *hub);
 
-/* In the child of a fork: closes the descriptors, which belong to the parent; safe between fork and exec. */
-void ro_hub_forget(ro_Hub *hub);
+/*
+** In the child of a fork, where the descriptors have been closed: frees the memory. Not what the thread that watched the descriptors in the
+** parent had in hand at that very moment.
+*/
+void ro_hub_discard(ro_Hub *hub);
 
 /*
 ** Takes the next frame, waiting for it at most `milliseconds` (-1: for ever; 0: not at all). Returns 1
@@ -96,8 +104,11 @@ void ro_hub_send(ro_Hub *hub, ro_Request *request, ro_Buffer *frame);
 */
 void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer);
 
-/* Waits until everything has been written, at most until `deadline`; returns whether it has. */
+/* Waits until everything has been written, at most until `deadline` or ro_hub_hurry; returns whether it has. */
 int ro_hub_flush(ro_Hub *hub, int64_t deadline);
+
+/* From now on clients are given no time to take what is written: ro_hub_flush, present or to come, writes what there is room for. */
+void ro_hub_hurry(ro_Hub *hub);
 
 /* How many clients are connected. */
 int ro_hub_clients(ro_Hub *hub);

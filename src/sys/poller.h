@@ -55,6 +55,9 @@ void ro_poller_close(ro_Poller *poller);
 /* In the child of a fork: closes the descriptors, which are the parent's; safe between fork and exec. */
 void ro_poller_forget(ro_Poller *poller);
 
+/* Later in that child, with no other thread at it when the process forked: frees the memory. */
+void ro_poller_discard(ro_Poller *poller);
+
 /* The descriptor for foreign event loops: readable when something is ready. -1 with errno when there is none. */
 int ro_poller_fileno(ro_Poller *poller);
 

@@ -25,6 +25,10 @@ void ro_poller_forget(ro_Poller *poller) {
   ro_descriptor_close(&poller->fd);
 }
 
+void ro_poller_discard(ro_Poller *poller) {
+  (void)poller;
+}
+
 int ro_poller_fileno(ro_Poller *poller) {
   return poller->fd;
 }

@@ -261,6 +261,11 @@ void ro_poller_forget(ro_Poller *p) {
   ro_event_close(&p->bell);
 }
 
+void ro_poller_discard(ro_Poller *p) {
+  free(p->fds);
+  free(p->owners);
+}
+
 void ro_poller_close(ro_Poller *p) {
   if (p->has_sentry)
     dismiss_sentry(p);

@@ -13,6 +13,7 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "base/estate.h"
 #include "base/registry.h"
 #include "lock/lock.h"
 #include "sys/event.h"
@@ -34,6 +35,7 @@ typedef struct Crew {
 } Crew;
 
 struct Thread {
+  ro_Asset asset; /* first, so that it stands for the whole */
   Thread *next;
   Crew *crew; /* NULL: not started */
   ro_Thread *thread;
@@ -167,17 +169,21 @@ static void close_crew(lua_State *L, Crew *crew) {
 }
 
 /* A record whose thread runs is kept by the registry: then it is the state that is closing. */
-static int record_gc(lua_State *L) {
-  Thread *t = check_record(L);
+static void end_record(lua_State *L, ro_Asset *asset) {
+  Thread *t = (Thread *)asset;
   if (t->crew == NULL || !is_own(t))
-    return 0;
+    return;
   luaL_checkstack(L, 10, NULL);
   if (!t->ended && ro_lock_runs_program(t->crew->lock))
     close_crew(L, t->crew);
   if (!t->ended)
-    return 0;
+    return;
   join(t);
   ro_event_close(&t->over);
+}
+
+static int record_gc(lua_State *L) {
+  ro_asset_end(L, &check_record(L)->asset);
   return 0;
 }
 
@@ -258,6 +264,7 @@ static Thread *new_thread(lua_State *L) {
   ro_event_init(&t->over);
   t->home = ro_pid();
   luaL_setmetatable(L, RECORD);
+  ro_asset_enter_threads(L, &t->asset, end_record);
   t->L = lua_newthread(L);
   lua_setiuservalue(L, -2, COROUTINE);
   lua_newtable(L);
