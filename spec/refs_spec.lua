@@ -286,6 +286,34 @@ describe("a reference", function()
       wait_held(0)
     end)
 
+    for _, how in ipairs { "oneway", "async" } do
+      it("only when requests that name it have been read to their end, with " .. how, function()
+        proxy:passto(function(o)
+          function o:await()
+            while not self.goes_on do
+              remoteobj.sleep(0.001)
+            end
+            return self
+          end
+          function o:take(account, ...)
+            self.taken, self.others = account.name, select("#", ...)
+          end
+        end)
+        local making = proxy:with_ { ref = true }
+        local waits = proxy:with_({ proxy = true }):await()
+        local takes = waits:with_({ proxy = false, [how] = true })
+        takes:take(making:make "one", making:make "two")
+        takes:take(making:make "three")
+        collect()
+        proxy:me()
+        assert.is_nil(proxy.taken.__)
+        proxy.goes_on = true
+        wait.until_true(function() return proxy.taken.__ == "three" end, "the last to be taken")
+        assert.equal(0, proxy.others.__)
+        wait_held(0)
+      end)
+    end
+
     it("when the answer that names it comes too late", function()
       assert.equal("late", (proxy:with_ { ref = true, timeout = 0.05, default = "late" }:slow(0.3)))
       wait.until_true(function() return proxy:held() == 1 end, "the late answer to be made")

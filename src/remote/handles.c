@@ -220,15 +220,76 @@ static void release(lua_State *L, const ro_Holder *holder, int handles, const ro
     drop_object(L, holder, handles, (lua_Integer)r->handle);
 }
 
+/* The same for all that is in the bytes from `at` on. */
+static void release_all(lua_State *L, const ro_Holder *holder, int handles, const ro_Buffer *bytes,
+                        size_t at) {
+  for (; at + sizeof(ro_Release) <= bytes->size; at += sizeof(ro_Release)) {
+    ro_Release one;
+    memcpy(&one, bytes->data + at, sizeof one);
+    release(L, holder, handles, &one);
+  }
+}
+
+/* A request of that client that is still read, or NULL. */
+static ro_Reading *find_reading(const ro_Hub *hub, uint64_t client) {
+  ro_Reading *reading = hub->readings;
+  while (reading != NULL && reading->holder->request->client != client)
+    reading = reading->next;
+  return reading;
+}
+
+/* Without memory it stays until the connection ends. */
+static void put_off(ro_Reading *reading, const ro_Buffer *bytes, size_t at) {
+  ro_buffer_add(&reading->released, ro_buffer_from(bytes, at), bytes->size - at);
+  reading->released.failed = 0;
+}
+
 void ro_handles_release(lua_State *L, const ro_Holder *holder) {
   const ro_Request *r = holder->request;
-  ro_push_handles(L, holder->hub, holder->request); /* results under way have no table yet */
-  for (size_t at = r->offset; at + sizeof(ro_Release) <= r->bytes.size; at += sizeof(ro_Release)) {
-    ro_Release one;
-    memcpy(&one, r->bytes.data + at, sizeof one);
-    release(L, holder, lua_gettop(L), &one);
+  ro_Reading *reading = find_reading(holder->hub, r->client);
+  if (reading != NULL) {
+    put_off(reading, &r->bytes, r->offset);
+    return;
   }
+  ro_push_handles(L, holder->hub, holder->request); /* results under way have no table yet */
+  release_all(L, holder, lua_gettop(L), &r->bytes, r->offset);
   lua_pop(L, 1);
+}
+
+void ro_reading_begin(ro_Reading *reading, const ro_Holder *holder) {
+  *reading = (ro_Reading){.next = holder->hub->readings, .holder = holder};
+  holder->hub->readings = reading;
+}
+
+/* release_put_off(reading) */
+static int release_put_off(lua_State *L) {
+  const ro_Reading *reading = lua_touserdata(L, 1);
+  const ro_Holder *holder = reading->holder;
+  if (push_existing(L, holder->hub, holder->request->client))
+    release_all(L, holder, lua_gettop(L), &reading->released, 0);
+  return 0;
+}
+
+void ro_reading_end(lua_State *L, ro_Reading *reading) {
+  ro_Reading **link, *other;
+  int status = LUA_OK;
+  if (reading->holder == NULL)
+    return;
+  for (link = &reading->holder->hub->readings; *link != reading;)
+    link = &(*link)->next;
+  *link = reading->next;
+  other = find_reading(reading->holder->hub, reading->holder->request->client);
+  if (other != NULL) {
+    put_off(other, &reading->released, 0);
+  } else if (reading->released.size > 0 && lua_checkstack(L, LUA_MINSTACK)) {
+    lua_pushcfunction(L, release_put_off);
+    lua_pushlightuserdata(L, reading);
+    status = lua_pcall(L, 1, 0, 0);
+  }
+  ro_buffer_free(&reading->released);
+  reading->holder = NULL;
+  if (status != LUA_OK)
+    lua_error(L);
 }
 
 /* The field of the table at `to` becomes a copy of that at `from`; returns how many entries it has. [-0, +0, m] */
@@ -246,9 +307,16 @@ static lua_Integer copy_field(lua_State *L, int from, int to, const char *field)
   return count;
 }
 
+/* What the ancestor had let go before, the heir never had. */
+static void inherit_releases(lua_State *L, const ro_Holder *holder, int handles) {
+  for (const ro_Reading *r = holder->hub->readings; r != NULL; r = r->next)
+    if (r->holder->request->client == holder->request->ancestor)
+      release_all(L, holder, handles, &r->released, 0);
+}
+
 void ro_handles_inherit(lua_State *L, const ro_Holder *holder) {
   int from = lua_gettop(L) + 1, to = from + 1;
-  luaL_checkstack(L, 10, NULL);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (!push_existing(L, holder->hub, holder->request->ancestor))
     return;
   ro_push_handles(L, holder->hub, holder->request);
@@ -257,6 +325,7 @@ void ro_handles_inherit(lua_State *L, const ro_Holder *holder) {
   copy_field(L, from, to, TIMES);
   lua_rawgeti(L, from, LAST);
   lua_rawseti(L, to, LAST);
+  inherit_releases(L, holder, to);
   lua_settop(L, from - 1);
 }
 

@@ -48,8 +48,24 @@ void ro_push_handled(lua_State *L, const ro_Holder *holder, lua_Integer handle);
 
 /* ---- what clients tell ---- */
 
-/* The request is a frame of handles to let go: does so. [-0, +0, m] */
+/* The request is a frame of handles to let go: does so, or leaves it to who still reads requests of the client. [-0, +0, m] */
 void ro_handles_release(lua_State *L, const ro_Holder *holder);
+
+/*
+** A request whose operands have not all been read yet: an operation that comes before waits. What its client lets go meanwhile may be
+** named in what is still to be read, since who does not wait for an answer may drop a reference once it is sent. Lives on the
+** C stack of who serves the request; in one of zeros nothing is read.
+*/
+typedef struct ro_Reading {
+  struct ro_Reading *next;
+  const ro_Holder *holder;
+  ro_Buffer released; /* what is to be let go when it ends */
+} ro_Reading;
+
+void ro_reading_begin(ro_Reading *reading, const ro_Holder *holder);
+
+/* Harmless when it has ended. Raises memory errors, when it has ended all the same. [-0, +0, m] */
+void ro_reading_end(lua_State *L, ro_Reading *reading);
 
 /* The request's connection inherits from its ancestor: a share in all objects, by the same handles. [-0, +0, m] */
 void ro_handles_inherit(lua_State *L, const ro_Holder *holder);

@@ -39,7 +39,7 @@ typedef struct Manner {
 ** itself before an operation that iterates. [-0, +n, e]
 */
 static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, Manner *manner,
-                          ro_Trace *trace) {
+                          ro_Service *s) {
   lua_Integer length = ro_chain_length(d);
   int results = 1;
   ro_Machine machine;
@@ -51,8 +51,10 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, 
     ro_Operation operation;
     ro_machine_keep(&machine, results);
     operation = ro_chain_next(d, reader, &count);
-    if (trace != NULL)
-      ro_trace_step(L, trace, operation, count);
+    if (i == length - 1)
+      ro_reading_end(L, &s->reading);
+    if (s->trace != NULL)
+      ro_trace_step(L, s->trace, operation, count);
     if (ro_iterates(operation) && i == length - 1) {
       manner->operation = operation;
       manner->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
@@ -164,9 +166,10 @@ static void serve_request(lua_State *L, ro_Service *s) {
   lua_getiuservalue(L, OBJECT, RO_VIEW_PARENT);
   lua_replace(L, OBJECT);
   lua_settop(L, LINE);
+  ro_reading_begin(&s->reading, &s->holder);
   size = take_results(L, s);
   d = ro_decoder_open(L, ro_buffer_from(&r->bytes, r->offset), size, &rules);
-  results = run_operations(L, d, &reader, &manner, s->trace);
+  results = run_operations(L, d, &reader, &manner, s);
   first = lua_gettop(L) - results + 1;
   ro_decoder_close(d);
   ro_buffer_clear(&r->bytes, KEPT_MEMORY); /* large ones make room for the answer */
@@ -319,11 +322,28 @@ static int serve_watched(lua_State *L, ro_Service *s) {
   return succeeded;
 }
 
+/* end_reading(service) */
+static int end_reading(lua_State *L) {
+  ro_reading_end(L, &((ro_Service *)lua_touserdata(L, SERVICE))->reading);
+  return 0;
+}
+
+/* An error, or a chain of no operations, has ended the request before its end was read. */
+static void break_off_reading(lua_State *L, ro_Service *s) {
+  if (s->reading.holder == NULL)
+    return;
+  lua_pushcfunction(L, end_reading);
+  lua_pushlightuserdata(L, s);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+    lua_pop(L, 1); /* no memory: it stays until the connection ends */
+}
+
 int ro_serve(lua_State *L, ro_Service *s) {
   int base = lua_gettop(L), succeeded;
   s->inherits = 0;
   s->holder = (ro_Holder){.hub = s->hub, .request = s->request, .objects = &s->proxy->counters.references};
   s->trace = NULL;
+  s->reading = (ro_Reading){.holder = NULL};
   if (concerns_lines(s->request))
     ro_lines_event(s->proxy, s->request); /* takes no memory: whoever waits for it hears of it in any case */
   begin_answer(s);
@@ -340,6 +360,7 @@ int ro_serve(lua_State *L, ro_Service *s) {
   if (s->holder.line != NULL)
     ro_line_close(s->holder.line);
   lua_settop(L, base);
+  break_off_reading(L, s);
   return succeeded;
 }
 

@@ -19,6 +19,7 @@ typedef struct ro_Service {
   ro_Holder holder;       /* the rest is ro_serve's own: the client */
   struct ro_Trace *trace; /* what is told of the request, or NULL */
   ro_UnderWay under_way;  /* the request, if its result is to be kept */
+  ro_Reading reading;     /* it, while it is read */
   int inherits;           /* the answer is the failure of a request that this one names */
 } ro_Service;
 

@@ -42,6 +42,7 @@ typedef struct ro_Hub {
   int since_look;                /* requests taken since the descriptors were looked at */
   int in_a_row;                  /* requests of the latest */
   struct ro_UnderWay *under_way; /* for who serves the requests, see remote/results.h; not guarded */
+  struct ro_Reading *readings;   /* the same, see remote/handles.h */
 } ro_Hub;
 
 /* What ro_hub_next reports of a connection. */
