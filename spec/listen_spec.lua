@@ -2,6 +2,7 @@
 local dirent = require "posix.dirent"
 local poll = require "posix.poll"
 local fixture = require "spec.support.fixture"
+local private_pipe = require "spec.support.pipe"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local script = require "spec.support.script"
@@ -823,6 +824,50 @@ describe("listening", function()
         assert.equal(i, (proxy:echo(i)))
         server:kill()
       end
+    end)
+
+    it("who has answered was not in vain where another listens before the answer is read", function()
+      local reading, writing = private_pipe()
+      local server = processes.fork(function(link)
+        proxy:listen_ { bg = false }
+        link:send "listening"
+        proxy:poll(wait.LIMIT)
+        proxy:stop_listen_()
+        proxy:listen_()
+        unistd.write(writing, "x")
+        link:receive()
+      end)
+      server:receive()
+      local future = proxy:with_({ async = true }):add()
+      assert.equal("x", unistd.read(reading, 1)) -- waits outside of the library, which would read the answer
+      assert.equal(2, proxy:add())
+      assert.equal(1, future:get())
+      server:stop()
+      unistd.close(reading)
+      unistd.close(writing)
+    end)
+
+    it("who has died does not count as closed because another has closed since", function()
+      local server = processes.serve(proxy)
+      local future = proxy:with_({ async = true }):passto(function()
+        require "posix.signal".kill(require "posix.unistd".getpid(), 9)
+      end)
+      server:join() -- outside of the library
+      local reading, writing = private_pipe()
+      local successor = processes.fork(function(link)
+        local _ <close> = proxy:listen_()
+        unistd.write(writing, "x")
+        link:receive()
+      end)
+      assert.equal("x", unistd.read(reading, 1))
+      successor:send "enough"
+      successor:join()
+      local ok, err = pcall(future.get, future)
+      assert.is_false(ok)
+      assert.equal("Disconnected", err.kind)
+      assert.is_true(err.may_have_run)
+      unistd.close(reading)
+      unistd.close(writing)
     end)
   end)
 

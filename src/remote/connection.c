@@ -8,6 +8,7 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "remote/arrivals.h"
 #include "remote/proxy.h"
 #include "sys/life.h"
 
@@ -167,6 +168,14 @@ static int is_connected(ro_Proxy *proxy, ro_DoorState state) {
   return proxy->client.generation == state.generation && ro_link_is_open(&proxy->client.link);
 }
 
+/* Ends the connection to the listener before: it may have answered requests that nobody has waited for since. */
+static void leave_former(ro_Proxy *proxy) {
+  if (proxy->client.generation != 0)
+    ro_client_pump(proxy, NULL);
+  if (proxy->client.generation != 0)
+    ro_client_lose(proxy, RO_CUT_OFF);
+}
+
 static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline) {
   for (;;) {
     ro_DoorState state = ro_door_state(&proxy->door), after;
@@ -175,8 +184,7 @@ static ro_Outcome connect_client(lua_State *L, ro_Proxy *proxy, int64_t deadline
       return RO_ANSWERED;
     if (!ro_door_is_open(&proxy->door, &state))
       return RO_UNHEARD;
-    if (proxy->client.generation != 0)
-      ro_client_lose(proxy, RO_CUT_OFF);
+    leave_former(proxy);
     error = open_connection(proxy, state.generation);
     /* an offer that reached the door before it was shut is certain to be looked at */
     after = ro_door_state(&proxy->door);

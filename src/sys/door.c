@@ -35,6 +35,7 @@ struct ro_DoorPage {
   _Atomic uint64_t
       mark[2];             /* what the listener is known by (sys/tenure.h), by the parity of its generation */
   _Atomic uint64_t closed; /* last generation that was closed in good order */
+  _Atomic uint64_t broken; /* last one that was not, as far as that was noticed */
 };
 
 #define PHASE_BITS 2
@@ -135,7 +136,7 @@ int64_t ro_door_watch(const ro_Door *door, struct pollfd *p, int64_t deadline) {
 }
 
 int ro_door_closed_well(const ro_Door *door, uint64_t generation) {
-  return atomic_load(&door->page->closed) >= generation;
+  return atomic_load(&door->page->closed) >= generation && atomic_load(&door->page->broken) < generation;
 }
 
 int ro_door_claim(ro_Door *door, ro_DoorState *state) {
@@ -157,6 +158,8 @@ int ro_door_claim(ro_Door *door, ro_DoorState *state) {
       return error;
     }
     if (atomic_compare_exchange_strong(&door->page->state, &word, packed(mine))) {
+      if (old.phase != RO_DOOR_FREE) /* before this one can be closed in good order */
+        atomic_store(&door->page->broken, old.generation);
       atomic_store(&door->page->mark[mine.generation & 1], mark);
       ro_event_clear(&door->gate);
       *state = mine;
@@ -184,8 +187,7 @@ void ro_door_shut(ro_Door *door) {
 
 void ro_door_leave(ro_Door *door, int well) {
   uint64_t generation = ro_door_state(door).generation;
-  if (well)
-    atomic_store(&door->page->closed, generation);
+  atomic_store(well ? &door->page->closed : &door->page->broken, generation);
   enter_phase(door, RO_DOOR_FREE);
   ro_tenure_end(&door->tenure, generation);
 }
