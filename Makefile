@@ -187,7 +187,7 @@ SANITIZERS_asan = address,undefined -fno-sanitize-recover=undefined
 SANITIZERS_tsan = thread
 UNINSTRUMENTED = bench rock install reference
 # Where TSan delivers signals too late, or finds the C stack too deep.
-UNINTERRUPTIBLE = lock patch preempt command codec scarcity thread throw
+UNINTERRUPTIBLE = lock patch preempt command codec scarcity thread throw soak
 INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
 check-tsan: SPEC = $(filter-out $(UNINTERRUPTIBLE:%=spec/%_spec.lua),$(INSTRUMENTED_SPECS))
@@ -235,11 +235,12 @@ fuzz: sanitizing
 	    -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target spec/corpus/$$target || exit 1; \
 	done
 
-# Everything at random, with random kills; SEED does a run again.
+# Everything at random, with random kills; SEED does a run again, ROUND one of its rounds again and again.
 SEED =
+ROUND =
 .PHONY: soak
 soak: all
-	@$(LUA) scripts/soak.lua $(SECONDS) $(SEED)
+	@$(LUA) scripts/soak.lua seconds=$(SECONDS) $(SEED:%=seed=%) $(ROUND:%=round=%)
 
 # A whole run leaves its results in bench/; one of some rows, or a quick one, only below $(BUILD).
 BENCH_BUILD = $(BUILD)/bench
@@ -364,7 +365,8 @@ help:
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted;"
 	@echo "                         JOBS=2: so many files at a time)"
 	@echo "make check-asan          run them on a build with ASan and UBSan; check-tsan with TSan; check-valgrind"
-	@echo "make soak                everything at random for SECONDS=60, with random kills (SEED=...: a run again)"
+	@echo "make soak                everything at random for SECONDS=60, with random kills (SEED=...: a run again;"
+	@echo "                         ROUND=...: one of its rounds, again and again)"
 	@echo "make fuzz                let a fuzzer look for bytes that do harm (SECONDS=60 for each target)"
 	@echo "make bench               measure it against its peers, in less than five minutes"
 	@echo "                         (ROWS=call,codec: these rows only; QUICK=1: only see that all of it runs)"

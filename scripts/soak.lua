@@ -1,230 +1,141 @@
--- Everything at random, with random kills, until the time is over: a parent with a model of what must be, servers of
--- one store after the other, clients that call, loop, time out and are killed. Prints its seed first; a run with the
--- same seed makes the same choices (the machine decides what comes in between).
+-- Everything at random, with random kills, until the time is over (docs/testing.md). Prints its seed first; a run with
+-- the same seed makes the same choices (the machine decides what comes in between). When something does not hold, it
+-- tells what, and the plan of the round.
 --
--- Invariants: an operation that is answered has been run once; one that certainly was not run has left no trace; one
--- that may have been run has left one or none; nothing waits for longer than LIMIT; at the end no descriptor and no
--- child is left.
---
--- Usage: lua5.4 scripts/soak.lua SECONDS [SEED]
-local remoteobj = require "remoteobj"
+-- Usage: lua5.4 scripts/soak.lua [NAME=VALUE...]
+--   seconds=60   how long
+--   seed=...     a run again
+--   rounds=...   so many rounds instead
+--   round=...    this round, again and again
+--   acts=...     these alone, of house,pools,records,streams,threads,throws
+--   show=1       print the plan of each round
+local check = require "scripts.soak.check"
 local counts = require "spec.support.process_counts"
+local model = require "scripts.soak.model"
+local remoteobj = require "remoteobj"
+local rounds = require "scripts.soak.rounds"
+local unistd = require "posix.unistd"
 
-local SECONDS = tonumber(arg[1]) or 60
-local SEED = tonumber(arg[2]) or os.time()
-local LIMIT = 60 -- seconds that any single thing may take
+-- Bytes that the state may have more in the end than after the first rounds, all garbage collected.
+local GROWTH = 1 << 20
 
-math.randomseed(SEED)
-print(("soak: %d s, SEED=%d"):format(SECONDS, SEED))
-io.stdout:flush()
+-- Rounds between two looks at what is left.
+local PERIOD = 25
 
-local random = math.random
+-- ---- options ----
 
-local function check(condition, what, ...)
-  if not condition then
-    error(("SEED=%d: "):format(SEED) .. what:format(...), 0)
-  end
-end
+local KNOWN = { seconds = true, seed = true, rounds = true, round = true, acts = true, show = true }
 
--- What the server has: which tickets were used, how often.
-local Store = {}
-Store.__index = Store
-function Store:use(ticket)
-  self.used[ticket] = (self.used[ticket] or 0) + 1
-  return ticket
-end
-function Store:slow(ticket, seconds)
-  remoteobj.sleep(seconds)
-  return self:use(ticket)
-end
-function Store:large(ticket, size)
-  return self:use(ticket), ("x"):rep(size)
-end
-function Store:thing(ticket)
-  return { ticket = self:use(ticket) }
-end
-function Store.same(_, ...) return ... end
-function Store:fail(ticket)
-  self:use(ticket)
-  error { ticket = ticket }
-end
-
-local store = setmetatable({ used = {} }, Store)
-local remote = remoteobj.Proxy(store)
-
-local function serve(bg, stop_after)
-  remote:listen_ { bg = bg }
-  local stop = false
-  function store.stop() stop = true end
-  local turns = 0
-  while not stop do
-    if bg then
-      for _ = 1, 10000 do turns = turns + 1 end -- busy: requests interrupt it
-      remoteobj.sleep(0.001)
-    else
-      remote:poll(0.01)
+local function read_options(list)
+  local options = { seconds = 60, seed = os.time(), rounds = math.huge }
+  for _, text in ipairs(list) do
+    local name, value = text:match "^(%l+)=(.*)$"
+    if not KNOWN[name] then
+      error(("bad argument '%s' (expected NAME=VALUE: acts, round, rounds, seconds, seed, show)"):format(text), 0)
     end
-    if stop_after and turns > stop_after then
-      remote:stop_listen_()
-      remote:listen_ { bg = bg }
-      turns = 0
+    options[name] = name == "acts" and value or math.tointeger(value)
+      or error(("bad argument '%s' (an integer expected)"):format(text), 0)
+  end
+  return options
+end
+
+--- The acts that are meant, or nil for all.
+local function acts_in(text)
+  local names = text and {}
+  for name in (text or ""):gmatch "[^,]+" do
+    if not rounds.acts[name] then
+      error(("bad argument 'acts=%s' (expected some of house,pools,records,streams,threads,throws)"):format(text), 0)
     end
+    names[#names + 1] = name
   end
-  remote:stop_listen_()
-  return store.used
+  return names
 end
 
---- What became of an operation: "once", "never" or "maybe".
-local function outcome_of(ok, value, ticket)
-  if ok then
-    check(value == ticket, "%s is the answer to %s", value, ticket)
-    return "once"
+-- ---- what must be as it was ----
+
+local function heap()
+  for _ = 1, 4 do
+    collectgarbage()
   end
-  if type(value) == "table" and value.ticket then
-    check(value.ticket == ticket, "%s is the error of %s", value.ticket, ticket)
-    return "once"
-  end
-  local kind = type(value) == "table" and value.kind
-  check(kind == "NotListening" or kind == "Disconnected" or kind == "Timeout", "%s: %s", ticket, tostring(value))
-  if kind == "NotListening" or value.may_have_run == false then
-    return "never"
-  end
-  return "maybe"
+  return collectgarbage "count" * 1024
 end
 
-local OPERATIONS = {
-  function(p, ticket) return p:use(ticket) end,
-  function(p, ticket) return p:slow(ticket, random() / 500) end,
-  function(p, ticket) return (p:large(ticket, random(0, 300000))) end,
-  function(p, ticket) return p:fail(ticket) end,
-  function(p, ticket) return p:passto(function(s, t) return s:use(t) end, ticket) end,
-  function(p, ticket) return p:with_ { timeout = random() / 300 }:use(ticket) end,
-  function(p, ticket) return p:with_ { async = true }:use(ticket):get() end,
-  function(p, ticket)
-    local _ <close> = p:with_ { ref = true }:thing(ticket)
-    return ticket
-  end,
-  function(p, ticket)
-    local calls = 0
-    local result = p:passto(function(s, t, back) return back(s:use(t)) end, ticket, remoteobj.callback(function(t)
-      calls = calls + 1
-      return t
-    end))
-    check(calls == 1, "%s was called back for %d times", ticket, calls)
-    return result
-  end,
-  function(p, ticket)
-    local async = p:with_ { async = true }
-    local first = async:use(ticket)
-    local second = async:same(first)
-    local ok, value = pcall(second.get, second) -- ends, whatever has become of the first
-    check(not ok or value == ticket, "%s is the result of %s", value, ticket)
-    return first:get()
-  end,
-  function(p, ticket)
-    for _ in pairs(p.used) do
-      if random(50) == 1 then break end
+--- What this process has now. What threads hold that have ended is given back when the next one starts.
+local function count_all()
+  remoteobj.thread(function() end):start():join()
+  return {
+    descriptors = counts.descriptors(), children = #counts.children(), threads = counts.threads(), bytes = heap(),
+  }
+end
+
+local function describe(now)
+  return ("%d descriptors, %d children, %d threads, %d bytes"):format(now.descriptors, now.children, now.threads,
+    now.bytes // 1)
+end
+
+local function check_left(before)
+  check.eventually(function()
+    local now = count_all()
+    return now.descriptors <= before.descriptors and now.children == 0 and now.threads <= before.threads
+      and now.bytes <= before.bytes + GROWTH, describe(now)
+  end, "what there was before, " .. describe(before))
+end
+
+-- ---- the run ----
+
+local function say(text, ...)
+  print("soak: " .. text:format(...))
+  io.stdout:flush()
+end
+
+--- Does something of a round; what does not hold there is told with the seed and the round.
+local function attempt(options, number, func, ...)
+  local ok, problem = pcall(func, ...)
+  if not ok then
+    error(("SEED=%d ROUND=%d: %s"):format(options.seed, number, problem), 0)
+  end
+end
+
+local function play(options, number, plan)
+  if options.show then
+    say("round %d\n%s", number, rounds.describe(plan))
+  end
+  unistd.alarm(math.ceil(2 * rounds.LIMIT)) -- should even the waits with a limit hang
+  attempt(options, number, function()
+    local ok, problem = pcall(rounds.play, plan)
+    if not ok then
+      say("round %d, which fails\n%s", number, rounds.describe(plan))
+      error(problem, 0)
     end
-    return p:use(ticket)
-  end,
-}
-
---- A client: does some operations, and yields what became of each before the next.
-local function client(name, seed, count)
-  math.randomseed(seed)
-  for i = 1, count do
-    local ticket = name .. ":" .. i
-    coroutine.yield(ticket, "begun")
-    local ok, value = pcall(OPERATIONS[random(#OPERATIONS)], remote, ticket)
-    local outcome = outcome_of(ok, value, ticket)
-    if outcome == "never" then
-      remoteobj.sleep(0.002) -- nobody listens: give it time
-    end
-    coroutine.yield(ticket, outcome)
-  end
+  end)
 end
 
-local totals = { once = 0, never = 0, maybe = 0, begun = 0 }
-
---- Compares what the clients say with what a server that was not killed says it has done.
-local function compare(outcomes, used)
-  for ticket, outcome in pairs(outcomes) do
-    totals[outcome] = totals[outcome] + 1
-    local times = used[ticket] or 0
-    check(times <= 1, "%s was run %d times", ticket, times)
-    check(outcome ~= "once" or times == 1, "%s was answered, and not run", ticket)
-    check(outcome ~= "never" or times == 0, "%s was run, and said not to be", ticket)
-  end
-end
-
-local function join(process, what)
-  check(process:join(LIMIT), "%s does not end", what)
-end
-
---- Asks the server to end; it may be between two listeners.
-local function stop(server)
-  local ok, err
-  repeat
-    remote:wait_until_listening(server, { timeout = LIMIT })
-    ok, err = pcall(remote.stop)
-    check(ok or err.kind == "NotListening", "stopping: %s", tostring(err))
-  until ok
-end
-
---- One server, clients, and perhaps somebody who kills, in all rounds but the first, number 0.
-local function round(number)
-  local dies = number > 0 and random(3) == 1
-  local server = remoteobj.process { serve, random(2) == 1, random(4) == 1 and random(20000) or nil, raises_ = false }
-  server:start()
-  remote:wait_until_listening(server, { timeout = LIMIT })
-  local clients, outcomes, doomed = {}, {}, {}
-  for i = 1, random(4) do
-    local name = number .. "." .. i
-    clients[i] = remoteobj.process { client, name, random(1 << 30), random(60), raises_ = false }:start()
-    doomed[i] = random(5) == 1
-  end
-  remoteobj.sleep(random() / 50)
-  for i, process in ipairs(clients) do
-    if doomed[i] then process:kill() end
-  end
-  if dies then
-    remoteobj.sleep(random() / 50)
-    server:kill()
-  end
-  for i, process in ipairs(clients) do
-    for ticket, outcome in process:iter() do
-      outcomes[ticket] = outcome
-    end
-    join(process, "client " .. i)
-    if not doomed[i] then
-      process:raise_any()
+--- All rounds, and every so many of them a look at what they have left. Gives how many there were.
+local function play_all(options, acts, before)
+  local deadline, number = os.time() + options.seconds, 0
+  while number < options.rounds and os.time() < deadline do
+    number = number + 1
+    local which = options.round or number
+    play(options, which, rounds.plan(options.seed, which, acts))
+    if number % PERIOD == 0 then
+      attempt(options, which, check_left, before)
     end
   end
-  if dies then
-    join(server, "the server that was killed")
-    return
-  end
-  stop(server)
-  join(server, "the server")
-  server:raise_any()
-  compare(outcomes, server.result)
+  attempt(options, number, check_left, before)
+  return number
 end
 
-local function settle()
-  collectgarbage()
-  collectgarbage()
+local function run(options)
+  local acts = acts_in(options.acts)
+  say("SEED=%d", options.seed)
+  play(options, 0, rounds.plan_all(options.seed, acts))
+  local count, totals = play_all(options, acts, count_all()), model.totals
+  say("%d rounds; of the operations that houses in threads saw %d were answered, %d certainly not run, %d perhaps, "
+    .. "%d told, %d cut off", count, totals.once, totals.never, totals.maybe, totals.told, totals.cut)
 end
 
-round(0) -- the parent has asked its server to end: its own connection is among the descriptors
-settle()
-local descriptors = counts.descriptors()
-local deadline, rounds = os.time() + SECONDS, 0
-while os.time() < deadline do
-  rounds = rounds + 1
-  round(rounds)
+local ok, problem = pcall(run, read_options(arg))
+if not ok then
+  io.stderr:write("soak: ", tostring(problem), "\n")
+  os.exit(1)
 end
-settle()
-check(counts.descriptors() <= descriptors, "%d descriptors instead of %d", counts.descriptors(), descriptors)
-check(#counts.children() == 0, "%d children are left", #counts.children())
-print(("soak: %d rounds; of the operations %d were answered, %d certainly not run, %d perhaps, %d cut off"):format(
-  rounds, totals.once, totals.never, totals.maybe, totals.begun))
