@@ -194,6 +194,41 @@ describe("where a call of the system fails", function()
   end
 end)
 
+describe("where the system has no further thread", function()
+  it("who waits for a callback is told when another request keeps the thread that would take its answer in", function()
+    run [[
+      local object = {}
+      function object:visit(visit)
+        self.visited = true
+        local ok
+        ok, self.problem = pcall(visit)
+      end
+      function object:nap()
+        self.napping = true
+        remoteobj.sleep(600)
+      end
+      local remote = remoteobj.Proxy(object)
+      remote:listen_()
+      local visitor = remoteobj.process(function()
+        remote:visit(remoteobj.callback(function() remoteobj.sleep(600) end))
+      end):start()
+      while not object.visited do remoteobj.sleep(0.001) end
+      scarce.fail("pthread_create", 1, scarce.codes.EAGAIN, -1)
+      local napper = remoteobj.process(function() remote:nap() end):start()
+      while not object.problem do remoteobj.sleep(0.001) end
+      assert(object.napping)
+      scarce.fail("pthread_create", 0, scarce.codes.EAGAIN)
+      assert(tostring(object.problem):find("cannot wait for the answer of a callback", 1, true), object.problem)
+      for _, p in ipairs { visitor, napper } do
+        p:kill()
+        p:join()
+      end
+      operations.finish()
+      print(1)
+    ]]
+  end)
+end)
+
 describe("where the system refuses what it takes to tell a listener to stop", function()
   local REFUSED = (os.getenv "NO_LINUX" or "0") == "0" and "pipe2" or "pipe"
   local STOP = "kill -STOP PID; until grep -q ') T ' /proc/PID/stat; do :; done"

@@ -181,8 +181,8 @@ local function start(object, given)
 end
 
 --- A started process that listens for an object, for trials and tests. The end of the `<close>` variable's block stops
--- and joins it. Where the system refuses the descriptors or the memory that it takes to tell the process, that is raised
--- there, and the process is terminated, and killed if it lives on for two seconds.
+-- and joins it. Where the system refuses the descriptors or the memory that it takes to tell the process, that is
+-- raised there, and the process is terminated, and killed if it lives on for two seconds.
 -- @function util.listener
 -- @param object any object, or a proxy; a proxy in its field `remote` is used, else it gets one
 -- @tparam[opt] table options these, and those of `process` but `close_`

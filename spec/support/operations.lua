@@ -71,6 +71,20 @@ for _, bg in ipairs { true, false } do
   })
 end
 
+operation("a listener that calls back", {
+  make = proxy,
+  run = function(made)
+    local client <close> = remoteobj.process(function()
+      return made.remote:visit(remoteobj.callback(function(i) return i end))
+    end)
+    made.remote:listen_()
+    client:start()
+    client:join()
+    equal(4, client.result)
+  end,
+  check = listens_again,
+})
+
 -- Calls of a server, which is told what to do first.
 local object = setmetatable({ numbers = { 1, 2, 3 } }, Derived)
 local remote = remoteobj.Proxy(object)

@@ -1,5 +1,7 @@
 #include "remote/line.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 #include "base/clock.h"
@@ -121,6 +123,12 @@ void ro_lines_event(ro_Proxy *proxy, ro_Request *request) {
   }
 }
 
+void ro_lines_look(const ro_Proxy *proxy) {
+  for (const ro_Line *line = proxy->lines; line != NULL; line = line->next)
+    for (const Call *call = line->calls; call != NULL; call = call->next)
+      ro_thread_wake(call->thread);
+}
+
 /* ---- calls ---- */
 
 /* Raises why the line can't be used. [-0, +0, v] */
@@ -203,26 +211,37 @@ static void unlink_call(ro_Line *line, const Call *call) {
   *at = call->next;
 }
 
+/* Raises an error when no thread would take the answer in. [-0, +0, v] */
+static void check_attended(lua_State *L, ro_Listener *listener) {
+  int error = ro_listener_attends(listener);
+  if (error != 0)
+    luaL_error(L, "cannot wait for the answer of a callback, for want of another thread: %s", strerror(error));
+}
+
 /* Sends the call and waits for its answer. Raises when none comes. [-0, +0, v] */
 static void exchange(lua_State *L, ro_Line *line, Call *call, ro_Buffer *frame) {
   ro_Proxy *proxy = line->proxy;
+  ro_Listener *listener = proxy->listener;
   ro_Holder *holder = line->holder;
   int status;
+  check_attended(L, listener);
   call->thread = ro_lock_holder(proxy->lock);
   call->next = line->calls;
   line->calls = call;
   call->sent = frame->size;
   ro_hub_mark(holder->hub, holder->request);
   ro_hub_send(holder->hub, holder->request, frame);
-  status = ro_listener_wait(L, proxy->listener, &call->settled, holder->request->head.deadline);
+  status = ro_listener_wait(L, listener, &call->settled, holder->request->head.deadline);
   if (line->home != ro_pid())
     line->calls = NULL;
   else
     unlink_call(line, call);
   if (status < 0)
     lua_error(L);
-  if (!call->settled)
+  if (!call->settled) {
+    check_attended(L, listener);
     raise_ended(L, LEFT, 1);
+  }
   if (call->kind == RO_FRAME_REFUSED || line->holder == NULL)
     raise_ended(L, line->state, 1);
   call->received = RO_FRAME_HEAD + call->answer->size - call->offset;

@@ -28,4 +28,7 @@ void ro_line_close(ro_Line *line);
 */
 void ro_lines_event(ro_Proxy *proxy, ro_Request *request);
 
+/* All who wait for answers are to look whether there is still a thread that takes these in. Lock held. */
+void ro_lines_look(const ro_Proxy *proxy);
+
 #endif

@@ -391,6 +391,10 @@ static int wait_in_foreground(lua_State *L) {
   return 0;
 }
 
+int ro_listener_attends(ro_Listener *listener) {
+  return listener->options.background && listener->home == ro_pid() ? ro_seats_attend(listener) : 0;
+}
+
 int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, int64_t deadline) {
   ForegroundWait foreground = {listener, settled, deadline};
   if (!listener->options.background) {
@@ -398,7 +402,7 @@ int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, in
     lua_pushlightuserdata(L, &foreground);
     return lua_pcall(L, 1, 0, 0) == LUA_OK ? 0 : -1;
   }
-  while (!*settled && ro_now() < deadline)
+  while (!*settled && ro_listener_attends(listener) == 0 && ro_now() < deadline)
     if (ro_wait_poll_try(L, NULL, 0, deadline) < 0)
       return -1;
   return 0;

@@ -71,9 +71,12 @@ int ro_listener_await(lua_State *L, ro_Listener *listener, int64_t deadline);
 */
 lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer most, int refuse);
 
+/* Will another request be served while the caller waits inside one. Returns 0, or an errno: there is no thread for it. */
+int ro_listener_attends(ro_Listener *listener);
+
 /*
-** Waits inside one of the listener's requests until *settled, which another request sets, or until `deadline`. One in
-** the foreground serves meanwhile. Returns 0, or -1 with what interrupts the wait on the stack. Needs eight free stack
+** Waits inside one of the listener's requests until *settled, which another request sets, until `deadline`, or until
+** there is no thread any more to serve that. One in the foreground serves meanwhile. Returns 0, or -1 with what interrupts the wait on the stack. Needs eight free stack
 ** slots. [-0, +(0|1), -]
 */
 int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, int64_t deadline);

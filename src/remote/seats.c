@@ -9,6 +9,7 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "remote/line.h"
 #include "remote/serve.h"
 #include "sys/event.h"
 
@@ -89,6 +90,7 @@ static int start_seat(ro_Listener *listener) {
   seat->joinable = 1;
   seat->ended = 0;
   listener->threads++;
+  listener->idle++; /* as good as waiting for the lead */
   return 0;
 }
 
@@ -185,7 +187,17 @@ static void give_turn(ro_Listener *listener) {
   pthread_cond_signal(&next->turn);
 }
 
-/* A request is about to wait inside the library, or has waited. */
+/* Makes sure that a seat waits for requests, or is about to, other than `seat`. Returns 0 or an errno. Roles locked. */
+static int leave_lead(ro_Listener *listener, ro_Seat *seat) {
+  if (seat != NULL)
+    give_lead(seat);
+  return listener->leading || listener->idle > 0 ? 0 : start_seat(listener);
+}
+
+/*
+** A request is about to wait inside the library, or has waited. Where there is no thread to take the lead the next request
+** waits for this one, and who can't wait for that is to look.
+*/
 static void observe_wait(void *context, int waiting) {
   ro_Seat *seat = context;
   ro_Listener *listener = seat->listener;
@@ -196,14 +208,26 @@ static void observe_wait(void *context, int waiting) {
     take_turn(seat);
   } else {
     give_turn(listener);
-    if (seat->leads) {
-      int others = listener->idle;
-      give_lead(seat);
-      if (others == 0)
-        start_seat(listener); /* without a thread the next request waits for this one */
-    }
+    if (seat->leads && leave_lead(listener, seat) != 0)
+      ro_lines_look(listener->proxy);
   }
   unlock_roles(listener);
+}
+
+/* The seat whose request the calling thread runs; NULL: none. Roles locked. */
+static ro_Seat *seat_of_caller(ro_Listener *listener) {
+  ro_Seat *seat = listener->seats;
+  while (seat != NULL && (seat->ended || !seat->serves || !pthread_equal(seat->native.id, pthread_self())))
+    seat = seat->next;
+  return seat;
+}
+
+int ro_seats_attend(ro_Listener *listener) {
+  int error;
+  lock_roles(listener);
+  error = listener->over ? 0 : leave_lead(listener, seat_of_caller(listener));
+  unlock_roles(listener);
+  return error;
 }
 
 /* ---- serving ---- */
@@ -312,6 +336,7 @@ static void *seat_main(void *argument) {
   ro_Listener *listener = seat->listener;
   ro_thread_adopt(seat->thread);
   lock_roles(listener);
+  listener->idle--;
   while (take_lead(seat))
     lead(seat);
   give_lead(seat);
@@ -392,10 +417,9 @@ void ro_seats_hurry(ro_Listener *listener) {
 }
 
 int ro_seats_include_caller(ro_Listener *listener) {
-  int found = 0;
+  int found;
   lock_roles(listener);
-  for (ro_Seat *seat = listener->seats; seat != NULL && !found; seat = seat->next)
-    found = !seat->ended && seat->serves && pthread_equal(seat->native.id, pthread_self());
+  found = seat_of_caller(listener) != NULL;
   unlock_roles(listener);
   return found;
 }

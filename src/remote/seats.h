@@ -55,7 +55,7 @@ struct ro_Listener {
   int turn_taken;                  /* a request runs */
   ro_Seat *turn_first, *turn_last; /* that wait for their turn */
   int active;                      /* requests begun and not yet answered */
-  int idle;                        /* seats that wait for the lead */
+  int idle;                        /* seats that wait for the lead, or are about to */
   int threads;
   int stopping;  /* no more clients: ends when all is answered */
   int leaves;    /* the hub is being closed */
@@ -80,6 +80,12 @@ void ro_seats_hurry(ro_Listener *listener);
 
 /* Is the calling thread running one of the listener's requests. */
 int ro_seats_include_caller(ro_Listener *listener);
+
+/*
+** Makes sure, for who is about to wait for what another request brings, that a thread other than the caller waits for
+** requests. Returns 0, or an errno where there is no thread for that.
+*/
+int ro_seats_attend(ro_Listener *listener);
 
 /* Joins the threads, which have ended or are about to, and frees the seats. */
 void ro_seats_close(ro_Listener *listener);
