@@ -812,6 +812,24 @@ describe("the end of the program", function()
     ]]))
   end)
 
+  it("lets each of several threads put its things in order, whoever waits for the lock meanwhile", function()
+    local out = run_script [[
+      local remoteobj = require "remoteobj"
+      local begun = 0
+      for _ = 1, 2 do
+        remoteobj.thread(function()
+          begun = begun + 1
+          pcall(function() while true do end end)
+          os.execute "sleep 0.05" -- the other waits longer than a slice, and asks for the lock
+          for _ = 1, 1000 do end
+          io.write "in order\n"
+        end):start()
+      end
+      while begun < 2 do remoteobj.sleep(0.001) end
+    ]]
+    assert.are.equal("in order\nin order\n", out)
+  end)
+
   it("comes also by os.exit in a thread, with its code", function()
     for _, call in ipairs { "os.exit(7)", "os.exit(7, true)", "os.exit(7, false)" } do
       local result = script.run(prologue .. ([[

@@ -28,17 +28,24 @@ static int is_due(const ro_Lock *lock, lua_State *L) {
          (atomic_load_explicit(&lock->attentive, memory_order_relaxed) && lua_gethookmask(L) == 0);
 }
 
+/* Is the calling thread to end, since the state is closing. */
+static int closes_holder(const ro_Lock *lock) {
+  return lock->active && atomic_load(&lock->closing) && lock->holder != &lock->program;
+}
+
 /*
-** Has our hook, which was set some time ago and has not fired, fire at the next instruction. The program may be in a call
+** Has our hook, which was set some time ago and has not fired, fire at the next instruction; in a thread that puts things in
+** order since the state is closing, only when it has run as many as it may. The program may be in a call
 ** that takes long; or Lua has overlooked the hook: it looks at hooks where a function is marked to stop, and takes
 ** the mark away when it finds none, also one that a handler has set between the two.
 */
 static void set_again(ro_Lock *lock, lua_State *L) {
+  int count = closes_holder(lock) ? lua_gethookcount(L) : 1;
   if (ro_now() - lock->armed_at < RO_OVERLOOKED)
     return;
   if (lock->armed == L)
-    lock->armed_count = 1;
-  lua_sethook(L, on_hook, lua_gethookmask(L), 1);
+    lock->armed_count = count;
+  lua_sethook(L, on_hook, lua_gethookmask(L), count);
 }
 
 int ro_hook_arm(ro_Lock *lock, int instructions) {
@@ -106,10 +113,6 @@ static int closing_turn(ro_Thread *thread) {
   if (thread->raised > 1 || thread->grace <= RO_CLOSING_CHANGE)
     return 1;
   return thread->grace -= RO_CLOSING_CHANGE;
-}
-
-static int closes_holder(const ro_Lock *lock) {
-  return lock->active && atomic_load(&lock->closing) && lock->holder != &lock->program;
 }
 
 void ro_hook_follow(ro_Lock *lock, int instructions) {
