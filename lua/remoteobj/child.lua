@@ -50,7 +50,7 @@ local function next_thrown()
   return channel:next_thrown()
 end
 
---- From now on errors can be thrown into the function. Where that can't be, nobody finds that it is attended.
+--- From now on errors can be thrown into the function. Where limits.signal can't be used, nobody throws.
 local function heed(self)
   channel = self._channel
   if native.heed(next_thrown) and channel.journal:attend() then
@@ -66,7 +66,10 @@ function child.run(self)
   if self._known_as and type(self._func) == "function" then
     native.name_function(self._func, self._known_as)
   end
-  heed(self)
+  local ok, problem = pcall(heed, self)
+  if not ok then -- who throws must not wait for what never comes
+    self._func, self._arguments = error, { problem, 0, n = 2 }
+  end
   local code = worker.run(self)
   run_endings()
   return code

@@ -302,7 +302,12 @@ operation("a job of its own thread, watched", {
 
 operation("an error thrown into a process", {
   make = function()
-    return { process = remoteobj.process { function() remoteobj.sleep(1000) end, raises_ = false }:start() }
+    local p = remoteobj.process { function()
+      coroutine.yield()
+      remoteobj.sleep(1000)
+    end, raises_ = false }:start()
+    p:iter()()
+    return { process = p }
   end,
   run = function(made)
     local p = made.process

@@ -265,11 +265,18 @@ int ro_lock_activate(lua_State *L) {
 }
 
 int ro_lock_will_heed(lua_State *L) {
-  int signo;
+  int signo, e;
   luaL_checkstack(L, 4, NULL);
   signo = push_signal(L);
   lua_pop(L, 1);
-  return signo != 0 && need_slot(ro_lock_of(L)) == 0 && ro_signal_prepare(signo) == 0 ? signo : 0;
+  if (signo == 0)
+    return 0;
+  e = need_slot(ro_lock_of(L));
+  if (e == 0)
+    e = ro_signal_prepare(signo);
+  if (e != 0)
+    luaL_error(L, "cannot prepare for signal %d: %s", signo, strerror(e));
+  return signo;
 }
 
 int ro_lock_heed(lua_State *L, int signo) {

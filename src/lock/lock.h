@@ -266,7 +266,7 @@ void *ro_signal_call_mark(void);
 
 /*
 ** Does in the parent what ro_lock_heed needs memory for: a child that allocates may write all over the heap, which it shares until then.
-** Returns limits.signal, or 0 where that can't be heeded. [-0, +0, m]
+** Returns limits.signal, or 0 where that is no signal that can be used. [-0, +0, v]
 */
 int ro_lock_will_heed(lua_State *L);
 

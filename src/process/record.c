@@ -185,14 +185,21 @@ static int journal_next(lua_State *L) {
 /* journal:attend(): this process looks for what others append; whether there may be something already. */
 static int journal_attend(lua_State *L) {
   ro_Journal *j = check_journal(L);
-  ro_journal_attend(j); /* else others believe that it looks no more */
+  int code = ro_journal_attend(j);
+  if (code != 0)
+    return luaL_error(L, "cannot look for errors that are thrown: %s", strerror(code));
   lua_pushboolean(L, ro_journal_has_more(j));
   return 1;
 }
 
 /* journal:attended(pid): does that process. */
 static int journal_attended(lua_State *L) {
-  lua_pushboolean(L, ro_journal_is_attended(check_journal(L), (int)luaL_checkinteger(L, 2)));
+  int pid = (int)luaL_checkinteger(L, 2);
+  int attended = ro_journal_is_attended(check_journal(L), pid);
+  if (attended < 0)
+    return luaL_error(L, "cannot tell whether process %d looks for errors that are thrown: %s", pid,
+                      strerror(errno));
+  lua_pushboolean(L, attended);
   return 1;
 }
 

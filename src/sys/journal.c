@@ -348,5 +348,7 @@ int ro_journal_attend(ro_Journal *j) {
 
 int ro_journal_is_attended(ro_Journal *j, int pid) {
   struct flock lock = sign();
-  return fcntl(j->fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid == pid;
+  if (j->fd < 0)
+    return 0;
+  return fcntl(j->fd, F_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK && lock.l_pid == pid : -1;
 }

@@ -41,7 +41,7 @@ int ro_journal_append(ro_Journal *j, const char *bytes, size_t size);
 */
 int ro_journal_attend(ro_Journal *j);
 
-/* Has process `pid`, not this one, said so. */
+/* Has process `pid`, not this one, said so: 1 or 0; 0 of a closed journal; -1 with errno where the system does not tell. */
 int ro_journal_is_attended(ro_Journal *j, int pid);
 
 /*
