@@ -143,7 +143,8 @@ end)
 describe("where a call of the system fails", function()
   -- By the errors that it may give; "too many", "no memory" and the like reach the user.
   local ERRORS = {
-    EMFILE = { "Too many open files", "pipe", "pipe2", "socketpair", "eventfd", "epoll_create1", "fcntl64", "syscall" },
+    EMFILE = { "Too many open files", "pipe", "pipe2", "socketpair", "eventfd", "epoll_create1", "fcntl64", "syscall",
+      "open64" },
     ENOMEM = { "Cannot allocate memory", "malloc", "calloc", "realloc", "mmap64", "epoll_ctl", "sendmsg" },
     EAGAIN = { "Resource temporarily unavailable", "fork", "pthread_create" },
     ENOSPC = { "No space left on device", "write", "writev" },
@@ -193,6 +194,23 @@ describe("where a call of the system fails", function()
     end)
   end
 end)
+
+if (os.getenv "NO_LINUX" or "0") == "0" then -- else there is no start without fcntl
+  describe("where a process can't say that it looks for errors that are thrown", function()
+    it("it fails, so that nobody throws in vain", function()
+      run [[
+        local p = remoteobj.process(function() remoteobj.sleep(600) end)
+        scarce.fail("fcntl64", 1, scarce.codes.EMFILE, -1)
+        p:start()
+        scarce.fail("fcntl64", 0, scarce.codes.EMFILE)
+        local ok, err = pcall(p.join, p)
+        assert(not ok and err:find "cannot look for errors that are thrown: Too many open files", err)
+        operations.finish()
+        print(1)
+      ]]
+    end)
+  end)
+end
 
 describe("where the system has no further thread", function()
   it("who waits for a callback is told when another request keeps the thread that would take its answer in", function()
@@ -293,19 +311,75 @@ describe("where the system has no descriptors of processes", function()
         check("make a proxy", remoteobj.Proxy, {})
         check("start a process", function() remoteobj.process(function() end):start():join() end)
         check("connect to the listener", remote.add, remote, 2, 3)
+        local listens, problem = pcall(remote.listen_, remote)
+        assert(not listens and problem:find(server.pid .. " is listening already$"), problem)
+        assert(remote.listening_ and remote:wait_until_listening { timeout = 60 })
         scarce.fail("syscall", 0, CODE)
         if problems[1] then error(table.concat(problems, "\n"), 0) end
 
         assert(remote:add(2, 3) == 5)
+        local orphan = remoteobj.Proxy({})
+        local other = remoteobj.process(function()
+          orphan:listen_()
+          coroutine.yield "listening"
+          remoteobj.sleep(600)
+        end):start()
+        assert(other:iter()() == "listening")
+        scarce.fail("syscall", 1, CODE, -1)
+        assert(orphan.listening_)
+        os.execute("kill -KILL " .. other.pid) -- it is not waited for, so that its number stays
+        assert(remoteobj.poll({ [other.sentinel] = { events = { IN = true } } }, 60) == 1)
+        assert(not orphan.listening_ and not orphan:wait_until_listening { timeout = 0, fail = false })
+        do local _ <close> = orphan:listen_() end
+        scarce.fail("syscall", 0, CODE)
         server:kill()
         server:join()
+        assert(not pcall(other.join, other))
         assert(not pcall(remote.add, remote, 2, 3))
-        remote, server = nil, nil
+        remote, server, orphan, other = nil, nil, nil, nil
         settle()
         assert(scarce.descriptors() == descriptors)
         operations.finish()
         print(1)
       ]]):format(code, expected))
+    end)
+  end
+
+  if lacks then
+    it("and /proc can't be read either, it is an error to ask whether anybody listens", function()
+      run [[
+        local descriptors = once()
+        local remote = remoteobj.Proxy({})
+        local server = remoteobj.process(function()
+          local _ <close> = remote:listen_()
+          coroutine.yield "listening"
+          remoteobj.sleep(600)
+        end):start()
+        assert(server:iter()() == "listening")
+        local function fail(first)
+          for _, name in ipairs { "syscall", "open64" } do
+            scarce.fail(name, first, scarce.codes.EMFILE, -1)
+          end
+        end
+        local function check(expected, func, ...)
+          fail(1)
+          local ok, problem = pcall(func, ...)
+          fail(0)
+          assert(not ok and problem:find(expected .. ": Too many open files$"), problem)
+        end
+        check("cannot tell whether the listener lives", function() return remote.listening_ end)
+        check("cannot tell whether the listener lives", remote.wait_until_listening, remote)
+        check("cannot listen", remote.listen_, remote)
+        server:kill()
+        server:join()
+        fail(1)
+        assert(not remote.listening_)
+        fail(0)
+        remote, server = nil, nil
+        check_rest("asking", descriptors)
+        operations.finish()
+        print(1)
+      ]]
     end)
   end
 end)

@@ -38,6 +38,7 @@ typedef struct Failing {
   X(void *, mmap64, (void *p, size_t n, int prot, int flags, int fd, off_t at), (p, n, prot, flags, fd, at), \
     MAP_FAILED)                                                                                              \
   X(int, fcntl64, (int fd, int op, long argument), (fd, op, argument), -1)                                   \
+  X(int, open64, (const char *path, int flags, long mode), (path, flags, mode), -1)                          \
   X(int, mkstemp64, (char *name), (name), -1)                                                                \
   X(ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), -1)                                              \
   X(ssize_t, pread64, (int fd, void *p, size_t n, off_t at), (fd, p, n, at), -1)                             \

@@ -215,7 +215,8 @@ static void unlink_call(ro_Line *line, const Call *call) {
 static void check_attended(lua_State *L, ro_Listener *listener) {
   int error = ro_listener_attends(listener);
   if (error != 0)
-    luaL_error(L, "cannot wait for the answer of a callback, for want of another thread: %s", strerror(error));
+    luaL_error(L, "cannot wait for the answer of a callback, for want of another thread: %s",
+               strerror(error));
 }
 
 /* Sends the call and waits for its answer. Raises when none comes. [-0, +0, v] */

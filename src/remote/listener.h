@@ -81,6 +81,9 @@ int ro_listener_attends(ro_Listener *listener);
 */
 int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, int64_t deadline);
 
+/* Does anybody listen for the proxy now; an error where the system does not tell. [-0, +0, v] */
+int ro_somebody_listens(lua_State *L, ro_Proxy *proxy);
+
 /* Adds the methods that have to do with listening to the table on top of the stack. [-0, +0, m] */
 void ro_set_listening_methods(lua_State *L);
 

@@ -5,6 +5,7 @@ The methods that have to do with listening.
 
 #include <math.h>
 #include <poll.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -243,6 +244,16 @@ static int method_fileno(lua_State *L) {
 
 /* ---- waiting for a listener ---- */
 
+int ro_somebody_listens(lua_State *L, ro_Proxy *proxy) {
+  int error;
+  if (!ro_door_is_open(&proxy->door, NULL))
+    return 0;
+  error = ro_door_doubt(&proxy->door);
+  if (error != 0)
+    luaL_error(L, "cannot tell whether the listener lives: %s", strerror(error));
+  return 1;
+}
+
 typedef struct Wait {
   int process; /* stack index of the process to watch, or 0 */
   int fails;   /* raise instead of returning false */
@@ -350,7 +361,7 @@ Waits until somebody listens.
 @tparam[opt] number options.timeout seconds, without end if not given
 @tparam[opt=true] boolean options.fail raise instead of returning false
 @treturn boolean true when somebody listens
-@raise `Timeout`, or `ProcessDied` when the process ends first
+@raise `Timeout`, or `ProcessDied` when the process ends first; where the system does not tell whether a listener lives
 @usage remote:wait_until_listening(process, { timeout = 10 })
 */
 static int method_wait_until_listening(lua_State *L) {
@@ -361,7 +372,7 @@ static int method_wait_until_listening(lua_State *L) {
     struct pollfd fds[2];
     int sentinel = wait.process != 0 ? sentinel_of(L, wait.process) : -1;
     int64_t now, look;
-    if (ro_door_is_open(&proxy->door, NULL)) {
+    if (ro_somebody_listens(L, proxy)) {
       lua_pushboolean(L, 1);
       return 1;
     }

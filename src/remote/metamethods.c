@@ -84,7 +84,7 @@ get the object as self. For plain metatables, middleclass, Penlight, classic and
 */
 
 /***
-Does anybody listen now? False as soon as the listener has died.
+Does anybody listen now? False as soon as the listener has died. It is an error to ask where the system does not tell.
 @tfield boolean listening_
 */
 
@@ -104,7 +104,7 @@ static int view_index(lua_State *L) {
     ro_push_view(L, 1, RO_OP_SUPER);
     return 1;
   case NAME_LISTENING:
-    lua_pushboolean(L, ro_door_is_open(&view->proxy->door, NULL));
+    lua_pushboolean(L, ro_somebody_listens(L, view->proxy));
     return 1;
   case NAME_METHOD:
     if (lua_isnil(L, -1))

@@ -100,6 +100,7 @@ ro_DoorState ro_door_state(const ro_Door *door) {
 /* Does the process that `state` names live. */
 static int is_alive(ro_Door *door, ro_DoorState state) {
   uint64_t mark = 0;
+  door->tenure.doubt = 0;
   if (state.pid == ro_pid())
     return 1;
   if (state.phase != RO_DOOR_OPENING)
@@ -116,6 +117,10 @@ int ro_door_is_open(ro_Door *door, ro_DoorState *state) {
 
 int ro_door_blindness(const ro_Door *door) {
   return ro_tenure_error(&door->tenure);
+}
+
+int ro_door_doubt(const ro_Door *door) {
+  return ro_tenure_doubt(&door->tenure);
 }
 
 int ro_door_lives(const ro_Door *door, uint64_t generation) {
@@ -147,7 +152,8 @@ int ro_door_claim(ro_Door *door, ro_DoorState *state) {
     int error;
     if (old.phase != RO_DOOR_FREE && is_alive(door, old)) {
       *state = old;
-      return EBUSY;
+      error = ro_door_doubt(door);
+      return error != 0 ? error : EBUSY;
     }
     mine.generation = old.generation + 1;
     mine.pid = ro_pid();

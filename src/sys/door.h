@@ -54,12 +54,15 @@ ro_DoorState ro_door_state(const ro_Door *door);
 
 /*
 ** Is somebody listening now: open, and the process lives. `state` (may be NULL) receives
-** what was seen. A process that could not be watched for want of descriptors counts as alive.
+** what was seen. Where the system doesn't tell, it counts as alive.
 */
 int ro_door_is_open(ro_Door *door, ro_DoorState *state);
 
 /* Can the end of the listener be watched that ro_door_is_open has just found to live. Returns 0 or an errno. */
 int ro_door_blindness(const ro_Door *door);
+
+/* Why it is not certain that the listener lives that ro_door_is_open has just found to: an errno, or 0. */
+int ro_door_doubt(const ro_Door *door);
 
 /*
 ** Does the listener of `generation`, whom ro_door_is_open has found open before, live. For less than that
@@ -86,7 +89,7 @@ int ro_door_closed_well(const ro_Door *door, uint64_t generation);
 
 /*
 ** Becomes the listener, phase OPENING: when the door is free or its listener has died. Returns 0 and the
-** new generation, EBUSY and the state that stands in the way, or another errno.
+** new generation, EBUSY and the state that stands in the way, or another errno, be it why that listener may have died.
 */
 int ro_door_claim(ro_Door *door, ro_DoorState *state);
 

@@ -15,6 +15,7 @@ typedef struct ro_Tenure {
   int fd;              /* of the listener that was looked at last; or of the file whose locks tell; -1 */
   uint64_t generation; /* that `fd` belongs to */
   int error;           /* why there is no `fd` of a listener that lives for all that is known; or 0 */
+  int doubt;           /* why it is not certain either that it lives; or 0 */
 } ro_Tenure;
 
 /* Gives zeroed memory of `size` bytes that this process and all that it forks share; NULL with errno. */
@@ -34,7 +35,7 @@ void ro_tenure_end(ro_Tenure *tenure, uint64_t generation);
 
 /*
 ** Does the listener of `generation`, process `pid`, live. `mark` is what ro_tenure_begin gave it, 0 when that
-** is not known. One that can't be watched for want of descriptors counts as alive.
+** is not known. Where the system doesn't tell, it counts as alive.
 */
 int ro_tenure_goes_on(ro_Tenure *tenure, pid_t pid, uint64_t generation, uint64_t mark);
 
@@ -42,6 +43,9 @@ int ro_tenure_goes_on(ro_Tenure *tenure, pid_t pid, uint64_t generation, uint64_
 ** Can the end of the listener be watched that ro_tenure_goes_on has just said to live. Returns 0 or an errno.
 */
 int ro_tenure_error(const ro_Tenure *tenure);
+
+/* Why it is not certain that a listener lives of which ro_tenure_goes_on has just said so: an errno, or 0. */
+int ro_tenure_doubt(const ro_Tenure *tenure);
 
 /* The same of a listener that ro_tenure_goes_on was asked about before, for less. */
 int ro_tenure_lasts(const ro_Tenure *tenure, uint64_t generation);

@@ -22,6 +22,7 @@
 void *ro_tenure_open(ro_Tenure *tenure, size_t size) {
   void *memory = MAP_FAILED;
   int e;
+  tenure->error = tenure->doubt = 0;
   tenure->fd = ro_anonymous_file();
   if (tenure->fd < 0)
     return NULL;
@@ -57,9 +58,15 @@ void ro_tenure_end(ro_Tenure *tenure, uint64_t generation) {
 }
 
 int ro_tenure_goes_on(ro_Tenure *tenure, pid_t pid, uint64_t generation, uint64_t mark) {
+  struct flock lock = lock_of(generation, F_WRLCK);
   (void)pid;
   (void)mark;
-  return ro_tenure_lasts(tenure, generation);
+  tenure->doubt = fcntl(tenure->fd, F_GETLK, &lock) == 0 ? 0 : errno;
+  return tenure->doubt != 0 || lock.l_type != F_UNLCK;
+}
+
+int ro_tenure_doubt(const ro_Tenure *tenure) {
+  return tenure->doubt;
 }
 
 int ro_tenure_error(const ro_Tenure *tenure) {
