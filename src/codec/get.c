@@ -104,15 +104,16 @@ static void push_float(ro_Decoder *d, size_t width) {
 }
 
 lua_Integer ro_get_integer(ro_Decoder *d) {
-  size_t position = d->position;
+  size_t position;
   uint8_t tag = ro_get_tag(d, "an integer");
   uint64_t value;
+  if (tag > 0x7f && tag < 0xe0 && ro_get_graph(d))
+    tag = ro_get_tag(d, "an integer");
+  position = d->position;
   if (tag <= 0x7f || tag >= 0xe0) {
     d->position++;
     return (int8_t)tag;
   }
-  if (ro_get_graph(d))
-    return ro_get_integer(d);
   if (tag < 0xcc || tag > 0xd3)
     ro_damaged(d, position, "expected an integer, found %s", ro_get_what(d));
   value = get_after_tag(d, (size_t)1 << (tag & 3), "an integer");

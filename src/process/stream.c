@@ -16,12 +16,18 @@
 /* Bytes read at a time, as long as no frame is known to be larger. */
 #define READ_STEP ((size_t)64 * 1024)
 
+/* Room that is made on the word of a header: no page of it is touched before the bytes come. */
+#define TRUSTED ((size_t)64 << 20)
+
 /* Memory that a reader keeps between frames. */
 #define KEEP ((size_t)256 * 1024)
 
 /* Before each frame; a frame of this size and no bytes is the last. */
 typedef uint64_t FrameSize;
 #define LAST UINT64_MAX
+
+/* Bytes of a frame that no process could have made. */
+#define MOST (UINT64_MAX >> 8)
 
 /* HELD: there is no room, and this process was told something that can't wait (ro_thread_is_told). */
 enum State { GOING, CANCELLED, GONE, HELD };
@@ -129,18 +135,22 @@ void ro_stream_cancel(int fd) {
 
 /* ---- the reader's side ---- */
 
-/* How many bytes the next frame has, header included: 0 when that is not known yet. */
-static uint64_t frame_size(const ro_Inlet *in) {
+/* How many bytes the next frame has, header included: 0 when that is not known yet. Raises when there is no such frame. [-0, +0, v] */
+static uint64_t frame_size(lua_State *L, ro_Inlet *in) {
   FrameSize size;
   if (in->bytes.size - in->used < sizeof size)
     return 0;
   memcpy(&size, in->bytes.data + in->used, sizeof size);
+  if (size != LAST && size > MOST) {
+    in->finished = 1;
+    ro_raise(L, RO_PROTOCOL, "the values of another process are malformed: %I bytes", (LUAI_UACINT)size);
+  }
   return size == LAST ? LAST : size + sizeof size;
 }
 
 /* Pushes the body of the next frame if all of it is there. */
 static int take_frame(lua_State *L, ro_Inlet *in) {
-  uint64_t size = frame_size(in);
+  uint64_t size = frame_size(L, in);
   if (size == LAST)
     in->finished = in->ended = 1;
   if (size == 0 || size == LAST || size > in->bytes.size - in->used)
@@ -148,6 +158,12 @@ static int take_frame(lua_State *L, ro_Inlet *in) {
   ro_push_body(L, in->bytes.data + in->used + sizeof(FrameSize), (size_t)size - sizeof(FrameSize));
   in->used += (size_t)size;
   return 1;
+}
+
+/* The room for what is left of a frame of `wanted` bytes: of a very large one, which is only promised, never more than has come. */
+static size_t promised_room(const ro_Inlet *in, uint64_t wanted) {
+  size_t most = in->bytes.size > TRUSTED ? in->bytes.size : TRUSTED;
+  return wanted - in->bytes.size < most ? (size_t)wanted - in->bytes.size : most;
 }
 
 /* Reads once; returns whether anything came. What was handed out makes room before. */
@@ -161,9 +177,9 @@ static int read_more(lua_State *L, int fd, ro_Inlet *in) {
   in->used = 0;
   if (in->bytes.size == 0)
     ro_buffer_clear(&in->bytes, KEEP);
-  wanted = frame_size(in);
+  wanted = frame_size(L, in);
   if (wanted != LAST && wanted > in->bytes.size + room)
-    room = (size_t)wanted - in->bytes.size;
+    room = promised_room(in, wanted);
   to = ro_buffer_reserve(&in->bytes, room);
   if (to == NULL) {
     in->finished = 1;

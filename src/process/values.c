@@ -81,7 +81,7 @@ static int body_values(lua_State *L) {
   d = ro_decoder_open(L, bytes, size, &rules);
   ro_decode(d);
   count = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
-  if (count < 0 || count > INT_MAX)
+  if (count < 0 || count > INT_MAX || (size_t)count > size) /* each has a byte at least */
     return ro_raise(L, RO_PROTOCOL, "the values of another process are malformed");
   luaL_checkstack(L, (int)count, "too many values");
   for (lua_Integer i = 0; i < count; i++)

@@ -29,14 +29,17 @@ static void skip_frame(ro_Link *link, const ro_FrameHead *head) {
   link->taken += RO_FRAME_HEAD + (size_t)head->size;
 }
 
-/* An answer that nobody waits for any more. What it names must be let go all the same. */
+/*
+** An answer that nobody waits for any more. What it names must be let go all the same, but where there is no memory, or more has come than
+** any answer may have: then it stays until the connection ends.
+*/
 static void put_aside(ro_Proxy *proxy, const ro_FrameHead *head) {
   ro_Client *client = &proxy->client;
   proxy->counters.late_replies++;
-  if (head->kind == RO_FRAME_REPLY && head->deadline != 0) {
+  if (head->kind == RO_FRAME_REPLY && head->deadline != 0 && client->late.size <= client->limit) {
     ro_buffer_add(&client->late, client->link.received.data + client->link.taken,
                   RO_FRAME_HEAD + (size_t)head->size);
-    client->late.failed = 0; /* without memory it stays until the connection ends */
+    client->late.failed = 0;
   }
   skip_frame(&client->link, head);
 }

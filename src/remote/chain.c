@@ -272,8 +272,8 @@ static void read_value(ro_Decoder *d, const ro_Reader *reader) {
 static void special_result(ro_Decoder *d, const ro_Reader *reader) {
   lua_State *L = ro_decoder_state(d);
   lua_Integer id = ro_get_integer(d);
-  if (reader == NULL || reader->results == 0)
-    ro_raise(L, RO_PROTOCOL, "the result of a request outside of one");
+  if (reader == NULL || reader->results == 0 || !lua_istable(L, reader->results))
+    ro_raise(L, RO_PROTOCOL, "the result of a request outside of one that names it");
   else
     lua_rawgeti(L, reader->results, id);
 }

@@ -34,6 +34,13 @@ typedef struct Manner {
   int refers;             /* results become references */
 } Manner;
 
+/* The handle of a loop, on top. [-0, +0, v] */
+static lua_Integer check_loop(lua_State *L) {
+  if (!lua_isinteger(L, -1))
+    ro_raise(L, RO_PROTOCOL, "a loop with a %s for its handle", luaL_typename(L, -1));
+  return lua_tointeger(L, -1);
+}
+
 /*
 ** Runs the operations on the object; leaves the results on top and returns how many: the value
 ** itself before an operation that iterates. [-0, +n, e]
@@ -57,7 +64,7 @@ static int run_operations(lua_State *L, ro_Decoder *d, const ro_Reader *reader, 
       ro_trace_step(L, s->trace, operation, count);
     if (ro_iterates(operation) && i == length - 1) {
       manner->operation = operation;
-      manner->number = count > 0 ? luaL_checkinteger(L, -1) : 0;
+      manner->number = count > 0 ? check_loop(L) : 0;
       lua_settop(L, machine.value);
       return 1;
     }

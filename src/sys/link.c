@@ -9,6 +9,9 @@
 #include "sys/descriptor.h"
 
 #define LEAST_READ (size_t)(64 * 1024)
+#define TRUSTED                                                                                              \
+  ((size_t)64                                                                                                \
+   << 20) /* bytes that room is made for on a head's word: no page of it is touched before they come */
 #define KEPT_MEMORY (size_t)(256 * 1024) /* larger buffers go back to the heap when empty */
 #define WORTH_EXCHANGE (size_t)(16 * 1024)
 
@@ -124,18 +127,32 @@ static void compact(ro_Link *link) {
   link->taken = 0;
 }
 
+/*
+** Makes room for what is to be read next and returns how much that is; 0: there is no memory. A head only promises its payload: of a
+** very large one there is never room for more than has come already. Of a large frame no more is read than is its own: then it can be
+** taken without a copy.
+*/
+static size_t make_room(const ro_Link *link, ro_Buffer *b) {
+  size_t due = link->expected > b->size ? link->expected - b->size : 0;
+  size_t most = b->size > TRUSTED ? b->size : TRUSTED, room;
+  if (ro_buffer_reserve(b, due == 0 ? LEAST_READ : due < most ? due : most) == NULL)
+    return 0;
+  room = b->capacity - b->size;
+  return due > LEAST_READ && due < room ? due : room;
+}
+
 ro_LinkStatus ro_link_receive(ro_Link *link) {
   ro_Buffer *b = &link->received;
   size_t room;
   ssize_t n;
   compact(link);
-  room = link->expected > b->size ? link->expected - b->size : LEAST_READ;
-  if (ro_buffer_reserve(b, room) == NULL) {
+  room = make_room(link, b);
+  if (room == 0) {
     b->failed = 0;
     return RO_LINK_NO_MEMORY;
   }
   do {
-    n = read(link->in, b->data + b->size, b->capacity - b->size);
+    n = read(link->in, b->data + b->size, room);
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
     b->size += (size_t)n;

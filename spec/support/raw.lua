@@ -1,0 +1,159 @@
+-- The bare ends of a connection, for specs that write what no library would: what has been opened meanwhile, as the
+-- system shows it.
+--
+--   local before = raw.open()
+--   proxy:contains_ "x"                    -- connects
+--   local ends = raw.link(before)          -- ends.input, ends.output: descriptors
+--   raw.send(ends, raw.request(1, value))  -- all that the other side takes; what it says meanwhile is kept
+--   raw.answers(ends, count) -> frames     -- so many of them, or all until it ends the connection
+local dirent = require "posix.dirent"
+local poll = require "posix.poll".poll
+local unistd = require "posix.unistd"
+
+local raw = {}
+
+local HEAD = "<c4BBI2I8i8I8"
+local NEVER = math.maxinteger
+
+raw.KINDS = { request = 1, reply = 2, failure = 3, refused = 4, fault = 5, release = 6, callback = 7, left = 8 }
+
+--- The descriptors that are open, with what they lead to and how (0: reading, 1: writing, 2: both).
+function raw.open()
+  local found = {}
+  for name in dirent.files "/proc/self/fd" do
+    local fd = tonumber(name)
+    local target = fd and unistd.readlink("/proc/self/fd/" .. fd)
+    local info = target and io.open("/proc/self/fdinfo/" .. fd)
+    local flags = info and (info:read "a" or ""):match "flags:%s*(%d+)" -- nothing when it was closed just now
+    if info then
+      info:close()
+    end
+    if flags then
+      found[fd] = { target = target, mode = tonumber(flags, 8) & 3 }
+    end
+  end
+  return found
+end
+
+-- The number may be that of one which is closed by now.
+local function is_new(before, fd, now)
+  return not before[fd] or before[fd].target ~= now.target
+end
+
+--- The descriptors that are open and were not before, of that sort.
+function raw.all_new(before, pattern, mode)
+  local found = {}
+  for fd, now in pairs(raw.open()) do
+    if is_new(before, fd, now) and now.target:find(pattern) and now.mode == mode then
+      found[fd] = now
+    end
+  end
+  return found
+end
+
+--- The only one of these.
+function raw.new(before, pattern, mode)
+  local found = raw.all_new(before, pattern, mode)
+  local fd = assert(next(found), "no descriptor of the sort is new")
+  assert(next(found, fd) == nil, "several descriptors of the sort are new")
+  return fd
+end
+
+--- The ends of the connection that was made meanwhile: it reads one pipe, of which it has no other end, and writes
+-- another, of which it has a copy of the reading end.
+function raw.link(before)
+  local now, ends = raw.open(), {}
+  for fd, entry in pairs(now) do
+    if is_new(before, fd, entry) and entry.target:find "^pipe:" then
+      local modes = {}
+      for _, other in pairs(now) do
+        if other.target == entry.target then
+          modes[other.mode] = true
+        end
+      end
+      if entry.mode == 0 and not modes[1] then
+        ends.input = fd
+      elseif entry.mode == 1 and modes[0] then
+        ends.output = fd
+      end
+    end
+  end
+  assert(ends.input and ends.output, "no connection has been made")
+  ends.text = ""
+  return ends
+end
+
+--- A frame; `options` may have id, flags, deadline, and a size that is not that of the payload.
+function raw.frame(kind, payload, options)
+  options = options or {}
+  local size, deadline = options.size or #payload, options.deadline or kind == raw.KINDS.request and NEVER or 0
+  return HEAD:pack("ROB1", kind, options.flags or 0, 0, options.id or 0, deadline, size) .. payload
+end
+
+--- A request to call `take` with values that are written already.
+function raw.request(id, ...)
+  return raw.frame(raw.KINDS.request, raw.call("take", ...), { id = id })
+end
+
+--- The chain of one call of a method.
+function raw.call(name, ...)
+  return "\1\3" .. string.char(0x91 + select("#", ...), 0xa0 + #name) .. name .. table.concat { ... }
+end
+
+-- Takes in what has come; false when the other side has ended the connection.
+local function take_in(ends)
+  local bytes = unistd.read(ends.input, 65536)
+  if bytes == "" then
+    ends.ended = true
+  elseif bytes then
+    ends.text = ends.text .. bytes
+  end
+  return not ends.ended
+end
+
+--- Sends until all is sent or the other side has ended the connection.
+function raw.send(ends, bytes)
+  local at = 1
+  while at <= #bytes and not ends.ended do
+    local set = { [ends.output] = { events = { OUT = true } }, [ends.input] = { events = { IN = true } } }
+    poll(set, -1)
+    if set[ends.input].revents.IN or set[ends.input].revents.HUP then
+      take_in(ends)
+    elseif set[ends.output].revents.OUT then
+      at = at + (unistd.write(ends.output, bytes:sub(at, at + 65535)) or 0)
+    end
+  end
+end
+
+local function take_frame(ends)
+  if #ends.text < HEAD:packsize() then
+    return nil
+  end
+  local _, kind, _, _, id, _, size = HEAD:unpack(ends.text)
+  local first = HEAD:packsize() + 1
+  if #ends.text - first + 1 < size then
+    return nil
+  end
+  local frame = { kind = kind, id = id, payload = ends.text:sub(first, first + size - 1) }
+  ends.text = ends.text:sub(first + size)
+  return frame
+end
+
+--- So many frames that come in; fewer only when the other side has ended the connection.
+function raw.answers(ends, count)
+  local frames = {}
+  while #frames < count do
+    local frame = take_frame(ends)
+    if frame then
+      frames[#frames + 1] = frame
+    else
+      poll({ [ends.input] = { events = { IN = true } } }, -1)
+      if not take_in(ends) then
+        return frames
+      end
+    end
+  end
+  return frames
+end
+
+return raw
