@@ -215,7 +215,7 @@ $(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/
 
 # Bytes from elsewhere (docs/testing.md): programs that replay files, which the specs build, and the same with a fuzzer. What
 # the fuzzer finds new it puts beside the build; spec/corpus holds the few that the specs replay.
-FUZZED = unpack frames requests
+FUZZED = unpack frames requests answers bodies
 FUZZ_MAIN = spec/fuzz/replay.c
 SECONDS = 60
 $(BUILD)/fuzz/%: spec/fuzz/%.c spec/fuzz/state.c spec/fuzz/state.h $(FUZZ_MAIN) $(LIBRARY_OBJECTS)

@@ -13,7 +13,7 @@ describe("the corpus of", function()
     assert.equal(0, made.code, made.stdout .. made.stderr)
   end)
 
-  for _, target in ipairs { "unpack", "frames", "requests" } do
+  for _, target in ipairs { "unpack", "frames", "requests", "answers", "bodies" } do
     it(target .. " does no harm", function()
       local files = installation.files("spec/corpus/" .. target, "*")
       assert.is_true(#files > 5)

@@ -3,7 +3,8 @@
 --
 --   local before = raw.open()
 --   proxy:contains_ "x"                    -- connects
---   local ends = raw.link(before)          -- ends.input, ends.output: descriptors
+--   local ends = raw.link(before)          -- descriptors: ends.input, ends.output, and ends.guard, where one reads
+--                                          -- what was written and not taken yet
 --   raw.send(ends, raw.request(1, value))  -- all that the other side takes; what it says meanwhile is kept
 --   raw.answers(ends, count) -> frames     -- so many of them, or all until it ends the connection
 local dirent = require "posix.dirent"
@@ -71,14 +72,14 @@ function raw.link(before)
           modes[other.mode] = true
         end
       end
-      if entry.mode == 0 and not modes[1] then
-        ends.input = fd
+      if entry.mode == 0 then
+        ends[modes[1] and "guard" or "input"] = fd
       elseif entry.mode == 1 and modes[0] then
         ends.output = fd
       end
     end
   end
-  assert(ends.input and ends.output, "no connection has been made")
+  assert(ends.input and ends.output and ends.guard, "no connection has been made")
   ends.text = ""
   return ends
 end
