@@ -135,6 +135,82 @@ describe("encodings of other libraries", function()
     end
   end)
 
+  -- Heads of the forms that hold a length, from the shortest on: the most that each holds, and its bytes for n.
+  local function form(most, tag, width)
+    return { most = most, head = function(n) return width and (">B" .. width):pack(tag, n) or string.char(tag + n) end }
+  end
+  local forms = {
+    text = { form(31, 0xa0), form(255, 0xd9, "I1"), form(65535, 0xda, "I2"), form(1 << 32, 0xdb, "I4") },
+    binary = { form(255, 0xc4, "I1"), form(65535, 0xc5, "I2"), form(1 << 32, 0xc6, "I4") },
+    array = { form(15, 0x90), form(65535, 0xdc, "I2"), form(1 << 32, 0xdd, "I4") },
+    map = { form(15, 0x80), form(65535, 0xde, "I2"), form(1 << 32, 0xdf, "I4") },
+  }
+  -- A value of each family with n parts, and the bytes of the parts.
+  local makers = {
+    text = function(n) return ("a"):rep(n), ("a"):rep(n) end,
+    binary = function(n) return ("\xff"):rep(n), ("\xff"):rep(n) end,
+    array = function(n)
+      local array = {}
+      for i = 1, n do array[i] = 5 end
+      return array, ("\5"):rep(n)
+    end,
+    map = function(n)
+      local map, parts = {}, {}
+      for i = 1, n do
+        map[-i] = true
+        parts[i] = pack(-i) .. "\xc3"
+      end
+      return map, table.concat(parts)
+    end,
+  }
+
+  for family, its_forms in pairs(forms) do
+    it("are read in every form that has room, and written in the shortest, " .. family, function()
+      for _, n in ipairs { 0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536 } do
+        local value, parts = makers[family](n)
+        local shortest
+        for _, f in ipairs(its_forms) do
+          if n <= f.most then
+            shortest = shortest or f
+            local read = unpack(f.head(n) .. parts)
+            assert(values.same(value, read), ("%s of %d"):format(family, n))
+          end
+        end
+        local written = family == "map" and n > 15 and its_forms[3] or shortest -- see docs/wire-format.md
+        if n > 0 or family == "text" or family == "array" then -- else it is an empty text or array
+          assert(pack(value):sub(1, #written.head(n)) == written.head(n), ("%s of %d"):format(family, n))
+        end
+      end
+    end)
+  end
+
+  it("with extensions of types that are not known are refused by their types, in every form", function()
+    for _, kind in ipairs { 0, 8, 15, 22, 127, -2, -128 } do
+      local byte = string.char(kind & 0xff)
+      local encodings = { "\xc7\3" .. byte .. "abc", "\xc8\0\3" .. byte .. "abc", "\xc9\0\0\0\3" .. byte .. "abc" }
+      for i, size in ipairs { 1, 2, 4, 8, 16 } do
+        encodings[#encodings + 1] = string.char(0xd3 + i) .. byte .. ("x"):rep(size)
+      end
+      for _, encoding in ipairs(encodings) do
+        local message = ("extension type %d is not known here"):format(kind):gsub("%-", "%%-")
+        fails("Protocol", message, unpack, encoding)
+        fails("Protocol", message, unpack, "\x82\1" .. encoding)
+      end
+    end
+  end)
+
+  it("with extensions that are known are read in every form of the right length", function()
+    for _, head in ipairs { "d6", "c7 04", "c8 00 04", "c9 00 00 00 04" } do
+      assert.equal(7, (unpack(bytes(head .. "ff 00 00 00 07"))))
+    end
+    local references = { "d4 02 01", "c7 01 02 01", "d5 02 00 01", "c8 00 02 02 00 01", "d6 02 00 00 00 01",
+      "c9 00 00 00 04 02 00 00 00 01" }
+    for _, reference in ipairs(references) do
+      local table_in_itself = unpack(bytes("d6 01 00 00 00 01 91" .. reference))
+      assert.equal(table_in_itself, table_in_itself[1])
+    end
+  end)
+
   it("with unsigned integers beyond 64 signed bits become floats", function()
     local v = unpack(bytes "cf 80 00 00 00 00 00 00 00")
     assert.equal("float", math.type(v))
