@@ -295,8 +295,11 @@ describe("a reference", function()
             end
             return self
           end
-          function o:take(account, ...)
-            self.taken, self.others = account.name, select("#", ...)
+          o.taken = {}
+          function o:take(...)
+            for _, account in ipairs { ... } do
+              self.taken[account.name] = true
+            end
           end
         end)
         local making = proxy:with_ { ref = true }
@@ -306,10 +309,10 @@ describe("a reference", function()
         takes:take(making:make "three")
         collect()
         proxy:me()
-        assert.is_nil(proxy.taken.__)
+        assert.same({}, proxy.taken.__)
         proxy.goes_on = true
-        wait.until_true(function() return proxy.taken.__ == "three" end, "the last to be taken")
-        assert.equal(0, proxy.others.__)
+        wait.until_true(function() return proxy.taken.one.__ and proxy.taken.three.__ end, "both to be taken")
+        assert.same({ one = true, two = true, three = true }, proxy.taken.__)
         wait_held(0)
       end)
     end
