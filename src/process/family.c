@@ -157,7 +157,7 @@ void ro_family_sweep(ro_Family *f) {
   ro_Child **link = &f->children;
   while (*link != NULL) {
     ro_Child *child = *link;
-    if (child->held ? !child->ended : !ro_child_ended(child)) {
+    if (child->held ? !child->ended : !try_to_reap(child)) {
       link = &child->next;
       continue;
     }
@@ -184,7 +184,7 @@ void ro_child_drop(ro_Child *child) {
   }
   child->held = 0;
   ro_child_close_stream(child);
-  if (!ro_child_ended(child))
+  if (!try_to_reap(child)) /* a finalizer comes here: it does not look closer, which may take a moment */
     start_reaper(child);
   ro_family_sweep(f);
 }
