@@ -1,8 +1,12 @@
 -- Futures of any source, and what every wait of the library does for them. Futures of evaluations: async_spec.
 local core = require "remoteobj.core"
+local fcntl = require "posix.fcntl"
+local fixture = require "spec.support.fixture"
 local private_pipe = require "spec.support.pipe"
 local remoteobj = require "remoteobj"
+local signal = require "posix.signal"
 local unistd = require "posix.unistd"
+local wait = require "spec.support.wait"
 
 local new, settle, watch = core._future.new, core._future.settle, core._future.watch
 
@@ -131,28 +135,37 @@ describe("wait", function()
   end)
 end)
 
+local pipe
+
+local function open_pipe()
+  pipe = {}
+  pipe.output, pipe.input = private_pipe()
+end
+
+local function close_pipe()
+  unistd.close(pipe.output)
+  unistd.close(pipe.input)
+end
+
+-- Calls func whenever a byte comes.
+local function on_byte(func)
+  return watch(pipe.output, function()
+    unistd.read(pipe.output, 1)
+    func()
+  end)
+end
+
 describe("a descriptor that is watched", function()
-  local pipe
-
   before_each(function()
-    pipe = {}
-    pipe.output, pipe.input = private_pipe()
+    wait.guard()
+    open_pipe()
   end)
-
   after_each(function()
-    unistd.close(pipe.output)
-    unistd.close(pipe.input)
+    close_pipe()
+    wait.unguard()
   end)
 
-  -- Calls func whenever a byte comes.
-  local function on_byte(func)
-    return watch(pipe.output, function()
-      unistd.read(pipe.output, 1)
-      func()
-    end)
-  end
-
-  for name, wait in pairs {
+  for name, wait_for in pairs {
     sleep = function() remoteobj.sleep(0.05) end,
     poll = function() remoteobj.poll({}, 0.05) end,
     get = function() pcall(new().get, new(), 0.05) end,
@@ -162,11 +175,11 @@ describe("a descriptor that is watched", function()
       local calls = 0
       local handle <close> = on_byte(function() calls = calls + 1 end)
       unistd.write(pipe.input, "xy")
-      wait()
+      wait_for()
       assert.equal(2, calls)
       handle:close()
       unistd.write(pipe.input, "z")
-      wait()
+      wait_for()
       assert.equal(2, calls)
     end)
   end
@@ -197,6 +210,52 @@ describe("a descriptor that is watched", function()
     handle:close()
   end)
 
+  it("is attended to by one of the threads that wait, once for what there is", function()
+    local calls, in_vain = 0, 0
+    fcntl.fcntl(pipe.output, fcntl.F_SETFL, fcntl.O_NONBLOCK)
+    local _ <close> = watch(pipe.output, function()
+      if unistd.read(pipe.output, 1) then
+        calls = calls + 1
+      else
+        in_vain = in_vain + 1
+      end
+    end)
+    local threads, over = {}, false
+    for i = 1, 3 do
+      threads[i] = remoteobj.thread(function()
+        while not over do
+          remoteobj.sleep(0.01)
+        end
+      end):start()
+    end
+    for i = 1, 100 do
+      unistd.write(pipe.input, "x")
+      wait.until_true(function() return calls == i end)
+    end
+    over = true
+    for _, thread in ipairs(threads) do
+      thread:join()
+    end
+    assert.equal(0, in_vain)
+  end)
+
+  it("is attended to by waits that have begun while it was", function()
+    local calls, sleeper = 0, nil
+    local _ <close> = on_byte(function()
+      calls = calls + 1
+      if not sleeper then
+        sleeper = remoteobj.thread(function() remoteobj.sleep(3600) end):start()
+        remoteobj.sleep(0.05)
+      end
+    end)
+    unistd.write(pipe.input, "x")
+    wait.until_true(function() return calls == 1 end)
+    unistd.write(pipe.input, "x")
+    wait.spin_until(function() return calls == 2 end) -- no wait of the library here
+    sleeper:throw "over"
+    pcall(sleeper.join, sleeper)
+  end)
+
   it("may be closed by its own function, many at once", function()
     local handles, calls = {}, 0
     for i = 1, 20 do
@@ -211,5 +270,94 @@ describe("a descriptor that is watched", function()
     remoteobj.sleep(0)
     remoteobj.sleep(0)
     assert.equal(1, calls)
+  end)
+end)
+
+-- What a wait is for may come about in a function that is called during it, and waits itself.
+describe("a function that is called during a wait, and waits itself, does not keep", function()
+  local object, proxy
+
+  before_each(function()
+    open_pipe()
+    object, proxy = fixture.open { passed = 0 }
+    -- Waits until another request calls open(); sends a process a signal first, if it is given one.
+    function object.gate(self, pid)
+      if pid then
+        signal.kill(pid, signal.SIGUSR1)
+      end
+      while not self.is_open do
+        remoteobj.sleep(0.001)
+      end
+      self.is_open = false
+      self.passed = self.passed + 1
+      return "passed"
+    end
+    -- Opens the gate, and is answered after the request that has waited there.
+    function object.open(self)
+      self.is_open = true
+      while self.passed == 0 do
+        remoteobj.sleep(0.001)
+      end
+      remoteobj.sleep(0.02)
+    end
+    fixture.serve()
+  end)
+  after_each(function()
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    fixture.close()
+    close_pipe()
+  end)
+
+  local waits = {
+    ["a call"] = function(pid) return proxy:gate(pid) end,
+    ["a future"] = function(pid) return proxy:with_ { async = true }:gate(pid):get() end,
+  }
+  for name, wait_for in pairs(waits) do
+    it(name .. " from its answer", function()
+      local _ <close> = on_byte(function() proxy:open() end)
+      unistd.write(pipe.input, "x")
+      assert.equal("passed", wait_for())
+    end)
+
+    it(name .. " from its answer, in a handler", function()
+      signal.signal(signal.SIGUSR1, function() proxy:open() end)
+      assert.equal("passed", wait_for(unistd.getpid()))
+    end)
+  end
+
+  it("the join of a thread from its end", function()
+    local over, thread, this = false, nil, unistd.getpid()
+    local function end_thread()
+      over = true
+      thread:join()
+    end
+    local function run(first)
+      over = false
+      thread = remoteobj.thread(function()
+        first()
+        while not over do
+          remoteobj.sleep(0.001)
+        end
+        return "ended"
+      end):start()
+      thread:join()
+      assert.equal("ended", thread.result)
+    end
+    do
+      local _ <close> = on_byte(end_thread)
+      run(function() unistd.write(pipe.input, "x") end)
+    end
+    signal.signal(signal.SIGUSR1, end_thread)
+    run(function() signal.kill(this, signal.SIGUSR1) end)
+  end)
+
+  it("proxy:poll from waiting its time", function()
+    local mine = remoteobj.Proxy {}
+    local _ <close> = mine:listen_ { bg = false }
+    local _ <close> = on_byte(function() remoteobj.thread(remoteobj.sleep, 0.02):start():join() end)
+    unistd.write(pipe.input, "x")
+    local begun = wait.now()
+    assert.is_false(mine:poll(0.2))
+    assert.is_true(wait.now() - begun >= 0.2)
   end)
 end)

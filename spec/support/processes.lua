@@ -80,8 +80,8 @@ local function next_message(self, deadline)
   return text
 end
 
---- Waits for what the other end sends; raises when it has ended, or sends nothing for long. A child waits for its parent
--- as long as that lives: how long a test may take is the parent's business.
+--- Waits for what the other end sends; raises when it has ended, or sends nothing for long. A child waits for its
+-- parent as long as that lives: how long a test may take is the parent's business.
 function Link:receive(timeout)
   local text = next_message(self, wait.now() + (timeout or self.limit))
   if not text then

@@ -54,16 +54,23 @@ static nfds_t watch_watch(ro_Interest *interest, struct pollfd *fds, int64_t *un
   return w->calls ? 0 : 1;
 }
 
+/* Is it readable still: another thread that was told of it, too, may have been first. */
+static int is_readable(const Watch *w) {
+  struct pollfd fd = {.fd = w->fd, .events = POLLIN};
+  return poll(&fd, 1, 0) != 0;
+}
+
 static void watch_attend(lua_State *L, ro_Interest *interest) {
   Watch *w = (Watch *)interest;
   int base = lua_gettop(L);
-  if (w->calls || !lua_checkstack(L, 10))
+  if (w->calls || !lua_checkstack(L, 10) || !is_readable(w))
     return;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key) == LUA_TTABLE && lua_rawgetp(L, -1, w) == LUA_TUSERDATA) {
     w->calls = 1;
     lua_getiuservalue(L, -1, 1);
     ro_call_back(L, 0, "a function that watches a descriptor");
     w->calls = 0;
+    ro_interest_changed(w->lock, interest); /* who began to wait meanwhile did not watch it */
   }
   lua_settop(L, base);
 }

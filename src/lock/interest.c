@@ -64,9 +64,11 @@ static void tell(ro_Thread *t) {
 
 void ro_wait_notify(ro_Lock *lock) {
   ro_Thread *next;
-  if (lock->awaiting == 0 || !lock->active)
+  if (lock->awaiting == 0)
     return;
   tell(&lock->program);
+  if (!lock->active)
+    return;
   pthread_mutex_lock(&lock->mutex);
   next = lock->threads;
   pthread_mutex_unlock(&lock->mutex);

@@ -199,7 +199,8 @@ int ro_lock_runs_program(ro_Lock *lock);
 
 /*
 ** Lets the thread's present or next ro_wait_poll return early, as if at its deadline: what it waits
-** for may have come about without it. Called with the lock held; harmless for the caller's own thread.
+** for may have come about without it. Called with the lock held. For the caller's own thread: the waits that it is in, when
+** it runs a function that is called during one.
 */
 void ro_thread_wake(ro_Thread *thread);
 

@@ -75,7 +75,8 @@ struct ro_Thread {
   int64_t owed;               /* else once `spent` of the lock is so much, */
   int64_t latest;             /* or at this time (mutex) */
   int signal;                 /* the signal that `target` has unblocked */
-  int woken;                  /* its wait is to end early */
+  int woken;                  /* its present or next wait is to end early */
+  unsigned wakes;             /* how often it was woken: so that each of the waits that it is in knows */
   atomic_int told;            /* somebody has something to say to it; see ro_thread_hear */
   int asks;                   /* asks what that is */
   int polls;                  /* is in a wait for descriptors, others have the lock */

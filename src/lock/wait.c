@@ -31,6 +31,7 @@ void ro_wait_forget(ro_Thread *thread) {
 
 void ro_thread_wake(ro_Thread *thread) {
   ro_Lock *lock = thread->lock;
+  thread->wakes++;
   if (!lock->active || thread == lock->holder)
     return;
   pthread_mutex_lock(&lock->mutex);
@@ -260,6 +261,14 @@ static int take_wake(ro_Thread *self) {
 }
 
 /*
+** Has the thread been woken since it had been so `wakes` times. A function that was called during a wait, by an interest or
+** a signal, may have waited itself: then that wait has taken the wake-up, or brought about itself what the outer one is for.
+*/
+static int is_woken(ro_Thread *self, unsigned wakes) {
+  return take_wake(self) || self->wakes != wakes;
+}
+
+/*
 ** One wait on the `count` descriptors of `w` and on the thread's own wake-up, which follows them.
 ** Returns how many of those are ready, -1 with errno set.
 */
@@ -294,6 +303,7 @@ static int own_ready(const ro_Polled *p, int ready) {
 /* Waits on all of `p` again and again. As ro_wait_try. */
 static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline, int flags) {
   ro_Thread *self = ro_wait_self(lock);
+  unsigned wakes = self->wakes;
   Wait w;
   for (;;) {
     unsigned ours = ro_signal_arrived();
@@ -301,6 +311,8 @@ static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline,
     int ready, own, attended, e;
     if (watch_hook(L, lock, &w) != 0)
       return RO_WAIT_FAILED;
+    if (self->wakes != wakes && (flags & RO_WAIT_WAKEABLE))
+      return 0;
     e = ro_polled_gather(p, lock, &until);
     if (e != 0)
       return fail(L, "cannot wait", e);
@@ -317,7 +329,7 @@ static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline,
       return own;
     if (e == EINTR && (flags & RO_WAIT_INTERRUPTIBLE) && ours == ro_signal_arrived())
       return RO_WAIT_INTERRUPTED;
-    if ((take_wake(self) || (e == EINTR && ro_thread_is_told(self))) && (flags & RO_WAIT_WAKEABLE))
+    if ((is_woken(self, wakes) || (e == EINTR && ro_thread_is_told(self))) && (flags & RO_WAIT_WAKEABLE))
       return 0;
     if (attended && (flags & RO_WAIT_ATTENTIVE))
       return 0;

@@ -208,19 +208,20 @@ static int method_poll(lua_State *L) {
   ro_Listener *listener = check_listener(L, 1);
   ro_Proxy *proxy = ro_check_proxy(L, 1);
   int64_t deadline = ro_deadline(check_seconds(L, 2, 0));
+  int served = 0;
   lua_settop(L, 1);
-  if (ro_listener_is_background(listener)) {
-    ro_wait_poll(L, NULL, 0, deadline);
-    lua_pushboolean(L, 0);
-    return 1;
-  }
-  for (;;) {
-    int served = ro_listener_process(L, listener, 1, 0) > 0;
-    if (served || proxy->listener != listener || ro_listener_await(L, listener, deadline) == 0) {
-      lua_pushboolean(L, served);
-      return 1;
-    }
-  }
+  lua_rawgetp(L, LUA_REGISTRYINDEX, listener); /* others may stop it meanwhile */
+  if (ro_listener_is_background(listener))
+    do
+      ro_wait_poll(L, NULL, 0, deadline);
+    while (ro_now() < deadline);
+  else
+    do
+      served = ro_listener_process(L, listener, 1, 0) > 0;
+    while (!served && proxy->listener == listener &&
+           (ro_listener_await(L, listener, deadline) > 0 || ro_now() < deadline));
+  lua_pushboolean(L, served);
+  return 1;
 }
 
 int ro_fileno(lua_State *L, int index) {
