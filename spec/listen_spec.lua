@@ -181,22 +181,24 @@ describe("listening", function()
         file:close()
         return user + system
       end
-      --- How often the other threads of this process have gone to sleep.
+      --- How often the other threads of this process have gone to sleep, and whether all are asleep.
       local function wake_ups()
-        local count = 0
+        local count, asleep = 0, true
         for task in dirent.files "/proc/self/task" do
           if tonumber(task) and tonumber(task) ~= unistd.getpid() then
             for line in io.lines("/proc/self/task/" .. task .. "/status") do
               count = count + (tonumber(line:match "^voluntary_ctxt_switches:%s*(%d+)") or 0)
+              asleep = asleep and (line:match "^State:%s*(%a)" or "S") == "S"
             end
           end
         end
-        return count
+        return count, asleep
       end
       wait.until_true(function()
         local before = wake_ups()
         remoteobj.sleep(0.05)
-        return wake_ups() == before
+        local after, asleep = wake_ups()
+        return asleep and after == before
       end, "the listener to come to rest")
       local ticks, switches = used(), wake_ups()
       remoteobj.sleep(0.7)
@@ -590,7 +592,13 @@ describe("listening", function()
           proxy = remoteobj.Proxy(object, { fulfill_final = fulfill })
           local server = processes.fork(function(link)
             local served = 0
-            for round = 1, ROUNDS // 4 do
+            local echo, echoes, round = object.echo, 0, 0
+            function object.echo(...)
+              echoes = echoes + 1
+              return echo(...)
+            end
+            while round < ROUNDS // 4 or echoes == 0 do -- a round may be too short for all of them
+              round = round + 1
               local handle <close> = proxy:listen_ { bg = bg }
               if not bg then
                 proxy:poll(round % 3 == 0 and 0 or 0.001)
@@ -632,10 +640,10 @@ describe("listening", function()
           for _, client in ipairs(clients) do
             answered = answered + client:result(2 * wait.LIMIT)
           end
-          assert.is_true(answered > 0 or not bg) -- by hand a millisecond may be too short for all of them
+          assert.is_true(answered > 0)
           server:send "end"
           local rounds, count = server:result()
-          assert.equal(ROUNDS // 4, rounds)
+          assert.is_true(rounds >= ROUNDS // 4)
           assert.equal(3, count)
         end)
       end
