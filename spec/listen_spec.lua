@@ -30,11 +30,16 @@ describe("listening", function()
   end)
   after_each(fixture.close)
 
-  --- A client that makes one call with a default; returns when the request has been sent.
-  local function waiting_client()
+  --- A client that makes one call with a default; returns when the request has been sent. One that `stays` ends
+  -- when it is sent something.
+  local function waiting_client(stays)
     local client = processes.fork(function(link)
       link:send "calling"
-      return proxy:with_ { default = "refused" }:add()
+      local result = proxy:with_ { default = "refused" }:add()
+      if stays then
+        link:receive()
+      end
+      return result
     end)
     client:receive()
     processes.wait_asleep(client.pid)
@@ -424,10 +429,12 @@ describe("listening", function()
         local second = proxy:process_requests(1)
         link:send(before, first, between, second, proxy:process_requests(), poll.rpoll(fd, 0))
       end, { bg = false })
-      local one, two = waiting_client(), waiting_client()
+      local one, two = waiting_client(true), waiting_client(true) -- the end of one would be something to attend to
       server:send "go"
       assert.same({ 1, 1, 1, 1, 0, 0 }, { server:receive() })
       server:result()
+      one:send "end"
+      two:send "end"
       assert.equal(3, one:result() + two:result())
     end)
 
