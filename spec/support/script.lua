@@ -79,12 +79,13 @@ local function start_supervised(command, options)
     pcall(become, command, ours, options)
     unistd._exit(127)
   end
-  for _, fd in ipairs(ours) do
-    unistd.close(fd)
+  for i = 2, #ours do
+    unistd.close(ours[i])
   end
   return setmetatable({
     supervisor = supervisor,
     input = to_script,
+    guard = input, -- what is written to a script that has ended is lost, but is no SIGPIPE: its result tells more
     streams = { [output] = "stdout", [errors] = "stderr", [status] = "status" },
     text = { stdout = "", stderr = "", status = "" },
     deadline = now() + (options.timeout or DEFAULT_TIMEOUT),
@@ -180,7 +181,8 @@ end
 function Child:close_input()
   if self.input then
     unistd.close(self.input)
-    self.input = nil
+    unistd.close(self.guard)
+    self.input, self.guard = nil, nil
   end
 end
 
