@@ -834,6 +834,30 @@ describe("an evaluation with oneway", function()
     wait.until_true(function() return proxy.count.__ == 2000 end)
   end)
 
+  it("has been told when the listener has run it and closes, though its thread still waits for others' bytes", function()
+    object, proxy = fixture.open(new_object(), { fulfill_final = false })
+    local server = fixture.serve(function(link)
+      link:receive()
+      proxy:poll(wait.LIMIT)
+      proxy:stop_listen_()
+      return object.count
+    end, { bg = false })
+    local large = ("x"):rep(1 << 20)
+    local function inc(p) return pcall(p.passto, p, function(o) o.count = o.count + 1 end, large) end
+    local teller = remoteobj.thread(inc, proxy:with_ { oneway = true }):start()
+    wait.until_true(function() return proxy:stats_().requests == 1 end)
+    local asker = remoteobj.thread(inc, proxy):start() -- whose bytes are in the pipe behind those of the other
+    wait.until_true(function() return proxy:stats_().requests == 2 end)
+    server:send "go"
+    assert.equal(1, server:result())
+    teller:join()
+    asker:join()
+    assert.same({ true }, { teller:results() })
+    local ok, err = asker:results()
+    assert.is_false(ok)
+    assert.equal("NotListening", err.kind)
+  end)
+
   it("is direct in the listener's own process", function()
     local errors = {}
     proxy:listen_ { on_error = function(...) errors[#errors + 1] = { ... } end }

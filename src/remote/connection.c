@@ -37,7 +37,9 @@ void ro_client_lose(ro_Proxy *proxy, ro_Outcome outcome) {
   while (client->first != NULL) {
     ro_Pending *p = client->first;
     int taken = taken_bytes >= p->end;
-    if (closed_well || (!taken && p->end > client->seen_alive && outcome == RO_CUT_OFF))
+    if (closed_well && taken && p->flags & RO_REQUEST_ONEWAY) /* then no more was promised */
+      ro_pending_settle(proxy, p, RO_ANSWERED, 1);
+    else if (closed_well || (!taken && p->end > client->seen_alive && outcome == RO_CUT_OFF))
       ro_pending_settle(proxy, p, RO_UNHEARD, 0);
     else
       ro_pending_settle(proxy, p, outcome, taken);
