@@ -64,9 +64,10 @@ local function follow_all(plan, listening, witness)
   join_all(threads)
 end
 
---- What a process had that alone listens, which it should have in the end. Of others it can't be said.
+--- What a process had that alone listens, which it should have in the end. Of others it can't be said; that of
+-- util.listener may have begun with one of its two listeners only.
 local function census_before(plan, remote)
-  return (plan.servers.kind == "process" or plan.servers.kind == "util") and census_of(remote) or nil
+  return plan.servers.kind == "process" and census_of(remote) or nil
 end
 
 function house.play(plan, witness)

@@ -76,11 +76,25 @@ end
 
 -- ---- what must come of tasks ----
 
+local function some_die(tasks)
+  for _, task in ipairs(tasks) do
+    if task.fate == "dies" then
+      return true
+    end
+  end
+end
+
+--- Does a worker die while it has such tasks? Results that it has not got rid of are lost with it then, so that other
+-- tasks are told to have died too.
+local function may_die(plan, tasks)
+  return plan.killed or some_die(tasks)
+end
+
 --- Is this what a task that does not end well may raise?
-local function check_problem(plan, task, problem)
+local function check_problem(plan, tasks, task, problem)
   check.that(type(problem) == "table", "%s: %s", task.name, problem)
   if problem.kind == "ProcessDied" then
-    check.that(plan.killed or task.fate == "dies", "%s is told to have died: %s", task.name, problem)
+    check.that(may_die(plan, tasks), "%s is told to have died: %s", task.name, problem)
   else
     check.that(problem.task == task.name and task.fate == "fails", "%s: %s", task.name, problem.task or problem)
   end
@@ -101,12 +115,12 @@ local function first_bad(tasks)
   end
 end
 
---- Is the error that of the first bad task? With workers that are killed it may be any one's.
+--- Is the error that of the first bad task? Where workers die it may be that of one before.
 local function check_first_problem(plan, tasks, problem)
   check.that(type(problem) == "table", "%s", problem)
-  if not (plan.killed and problem.kind == "ProcessDied") then
+  if not (may_die(plan, tasks) and problem.kind == "ProcessDied") then
     local bad = check.that(first_bad(tasks), "no task fails, and yet: %s", problem)
-    check_problem(plan, bad, problem)
+    check_problem(plan, tasks, bad, problem)
   end
 end
 
@@ -158,7 +172,7 @@ function steps.submit(plan, step, pool, witness)
     elseif ok then
       check_result(task, name, #text)
     else
-      check_problem(plan, task, name)
+      check_problem(plan, step.tasks, task, name)
     end
   end
 end
