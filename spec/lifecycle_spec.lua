@@ -210,6 +210,40 @@ describe("lives of processes and proxies", function()
     assert.same({ 0, "", "done\n" }, { result.code, result.stderr, result.stdout })
   end)
 
+  it("leave no descriptors and threads when they were listeners that their own requests have stopped", function()
+    local result = script.run([[
+      local counts = require "spec.support.process_counts"
+      local remoteobj = require "remoteobj"
+
+      local remote
+      remote = remoteobj.Proxy { leave = function() remote:stop_listen_() end }
+
+      -- Opens a listener and has it stopped, which leaves one thread and its descriptor until the next one.
+      local function live()
+        remote:listen_()
+        remoteobj.process(function() pcall(remote.leave, remote) end):start():join()
+        while remote.listening_ do remoteobj.sleep(0.001) end
+      end
+
+      local function count()
+        remote:stop_listen_()
+        local threads, descriptors = counts.threads(), 0
+        for _ in require "posix.dirent".files "/proc/self/fd" do descriptors = descriptors + 1 end
+        return threads .. " threads, " .. descriptors .. " descriptors"
+      end
+
+      live()
+      collectgarbage()
+      collectgarbage()
+      collectgarbage "stop"
+      local before = count()
+      for _ = 1, 30 do live() end
+      local after = count()
+      assert(after == before, before .. " before, " .. after .. " then")
+    ]])
+    assert.same({ 0, "" }, { result.code, result.stderr })
+  end)
+
   it("leave no descriptors when they were workers of a pool that were replaced", function()
     local result = script.run([[
       local counts = require "spec.support.process_counts"

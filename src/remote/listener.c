@@ -45,6 +45,7 @@ void ro_listener_retire(lua_State *L, ro_Listener *listener) {
     return;
   listener->phase = RO_LISTENER_ENDED;
   listener->proxy->listener = NULL;
+  listener->proxy->ended = listener->options.background ? listener : NULL;
   listener->proxy->counters.references = 0;
   ro_handles_forget(L, &listener->hub);
   lua_pushnil(L);
@@ -107,7 +108,15 @@ static void free_threads(ro_Listener *listener) {
   if (listener->phase == RO_LISTENER_FREED || listener->home != ro_pid())
     return;
   listener->phase = RO_LISTENER_FREED;
+  if (listener->proxy->ended == listener)
+    listener->proxy->ended = NULL;
   ro_seats_close(listener);
+}
+
+/* It may be garbage, but then it has not been finalized yet. Its threads don't want the state any more. */
+void ro_listener_clear_up(ro_Proxy *proxy) {
+  if (proxy->ended != NULL && proxy->ended->waiting == 0)
+    free_threads(proxy->ended);
 }
 
 /* Waits for the threads to end; the last who waits clears up. */
@@ -257,6 +266,7 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
     ro_listener_stop(L, proxy->listener);
   if (proxy->listener != NULL)
     luaL_error(L, "this process is listening already");
+  ro_listener_clear_up(proxy);
   listener = new_listener(L, index, options);
   if (options.background && (error = ro_seats_prepare(L, listener)) != 0)
     luaL_error(L, "cannot listen: %s", strerror(error));

@@ -45,6 +45,7 @@ listener that the handle came with has stopped.
 static int handle_close(lua_State *L) {
   const Handle *handle = luaL_checkudata(L, 1, HANDLE_METATABLE);
   ro_Listener *listener = handle->proxy->listener;
+  ro_listener_clear_up(handle->proxy);
   if (listener != NULL && ro_listener_generation(listener) == handle->generation)
     ro_listener_stop(L, listener);
   return 0;
@@ -142,6 +143,7 @@ Stops listening; safe to call twice. Requests that have been sent are served fir
 */
 static int method_stop_listen(lua_State *L) {
   ro_Proxy *proxy = ro_check_proxy(L, 1);
+  ro_listener_clear_up(proxy);
   if (proxy->listener != NULL)
     ro_listener_stop(L, proxy->listener);
   return 0;

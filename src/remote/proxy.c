@@ -79,7 +79,7 @@ static void in_child(ro_ForkNode *node) {
   ro_Proxy *proxy = proxy_of_node(node);
   ro_client_in_child(&proxy->client);
   proxy->lines = NULL;
-  proxy->listener = NULL; /* its parts forget by themselves */
+  proxy->listener = proxy->ended = NULL; /* their parts forget by themselves */
   ro_counters_clear(&proxy->counters);
 }
 
@@ -201,7 +201,8 @@ static int end_listeners(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &by_address_key) != LUA_TTABLE)
     return 0;
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    const ro_Proxy *proxy = lua_touserdata(L, -1);
+    ro_Proxy *proxy = lua_touserdata(L, -1);
+    ro_listener_clear_up(proxy);
     if (proxy->listener != NULL && !ro_listener_runs_caller(proxy->listener))
       ro_listener_abandon(L, proxy->listener);
   }

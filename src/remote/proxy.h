@@ -85,8 +85,10 @@ typedef struct ro_Proxy {
   ro_Door door;
   ro_Client client;             /* this process's connection */
   struct ro_Listener *listener; /* when this process listens, else NULL */
-  struct ro_Line *lines;        /* of requests that are served and have callbacks */
-  uint64_t last_call;           /* of such a one */
+  struct ro_Listener
+      *ended;            /* one that has ended while nobody waited for its threads, which it keeps; or NULL */
+  struct ro_Line *lines; /* of requests that are served and have callbacks */
+  uint64_t last_call;    /* of such a one */
   ro_Lock *lock;
   ro_ForkNode fork_node;
   ro_Counters counters;
