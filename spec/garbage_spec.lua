@@ -349,6 +349,7 @@ describe("what is let go while others are stopped", function()
       drop(function()
         local client
         local proxy = remoteobj.Proxy({ long = function()
+          while not client do remoteobj.sleep(0.001) end -- it may ask before its handle is there
           stop(client)
           return ("x"):rep(1000000)
         end })
