@@ -121,7 +121,10 @@ $(EMBEDDED).o: $(EMBEDDED).c src/embedded.h
 	$(call say,CC $<)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(COMMAND): $(COMMAND_OBJECTS) $(STATIC_LIBRARY)
+# What programs of this build have besides; for check-tsan.
+EXTRA_OBJECTS =
+
+$(COMMAND): $(COMMAND_OBJECTS) $(EXTRA_OBJECTS) $(STATIC_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LUA_LIBRARY) -Wl,-E -Wl,-z,relro,-z,now $(LDFLAGS) -lm -ldl
@@ -183,18 +186,23 @@ endif
 # build: an interpreter with the library inside needs nothing preloaded. Older runtimes than those of clang 18 may hang in the
 # children of programs with threads.
 SANITIZING_CC = $(firstword $(foreach name,clang-19 clang-18 clang,$(if $(shell command -v $(name)),$(name))))
-SANITIZERS_asan = address,undefined -fno-sanitize-recover=undefined
-SANITIZERS_tsan = thread
+SANITIZE_asan = -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZE_tsan = -fno-omit-frame-pointer -fsanitize=thread
 UNINSTRUMENTED = bench rock install reference
-# Where TSan delivers signals too late, or finds the C stack too deep.
-UNINTERRUPTIBLE = lock patch preempt command codec scarcity thread throw soak
 INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
-check-tsan: SPEC = $(filter-out $(UNINTERRUPTIBLE:%=spec/%_spec.lua),$(INSTRUMENTED_SPECS))
+check-tsan: INSTRUMENTED = EXTRA_OBJECTS=build/tsan/obj/spec/tsan.o LUA_LIBRARY="$$(sh scripts/find-lua-library.sh $(SANITIZING_CC) shared)"
 check-asan check-tsan: check-%: sanitizing
-	@. scripts/sanitizers.sh && REMOTEOBJ_SANITIZED=$* $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
-	  CC=$(SANITIZING_CC) CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZERS_$*)" \
-	  COMMANDS=build/$*/bin/remoteobj LUA=build/$*/bin/remoteobj
+	@. scripts/sanitizers.sh && REMOTEOBJ_SANITIZED=$* REMOTEOBJ_SLOWNESS=3 REMOTEOBJ_TEST_CFLAGS="$(SANITIZE_$*)" \
+	  $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
+	  CC=$(SANITIZING_CC) CFLAGS="-O1 -g $(SANITIZE_$*)" \
+	  COMMANDS=build/$*/bin/remoteobj LUA=build/$*/bin/remoteobj $(INSTRUMENTED)
+
+# Not instrumented: it runs where the runtime of the sanitizer may be called, but where it was not told of anything yet.
+$(BUILD)/obj/spec/%.o: spec/support/%.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(filter-out -fsanitize=%,$(ALL_CFLAGS)) -D_GNU_SOURCE -c -o $@ $<
 
 .PHONY: sanitizing check-asan check-tsan check-valgrind
 sanitizing:
@@ -208,10 +216,10 @@ check-valgrind: sanitizing
 WRAPPED = $(shell sed -n 's/^  X.[^,]*, \([a-z0-9_]*\),.*/\1/p' spec/support/failing.c)
 .PHONY: spec-programs
 spec-programs: $(BUILD)/spec/scarce
-$(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/failing.h $(STATIC_LIBRARY)
+$(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/failing.h $(EXTRA_OBJECTS) $(STATIC_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c %.o %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl
 
 # Bytes from elsewhere (docs/testing.md): programs that replay files, which the specs build, and the same with a fuzzer. What
 # the fuzzer finds new it puts beside the build; spec/corpus holds the few that the specs replay.
@@ -228,7 +236,7 @@ fuzz-replay: $(FUZZED:%=$(BUILD)/fuzz/%)
 
 fuzz: sanitizing
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/fuzz CC=$(SANITIZING_CC) FUZZ_MAIN= LDFLAGS=-fsanitize=fuzzer \
-	  CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(SANITIZERS_asan)" fuzz-replay
+	  CFLAGS="-O1 -g $(SANITIZE_asan) -fsanitize=fuzzer-no-link" fuzz-replay
 	@for target in $(FUZZED); do \
 	  mkdir -p build/fuzz/corpus/$$target && \
 	  build/fuzz/fuzz/$$target -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Prints what links Lua 5.4 into a program: its static library, else the option for the shared one.
-# Usage: find-lua-library.sh COMPILER
+# Prints what links Lua 5.4 into a program: its static library, else, or on demand, the option for the shared one.
+# Usage: find-lua-library.sh COMPILER [shared]
 for name in lua5.4 lua-5.4 lua54 lua; do
   file=$($1 -print-file-name="lib$name.a")
-  if grep -qs 'LuaVersion: Lua 5\.4' "$file"; then
+  if [ "${2:-}" != shared ] && grep -qs 'LuaVersion: Lua 5\.4' "$file"; then
     echo "$file"
     exit
   fi

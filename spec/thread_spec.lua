@@ -196,12 +196,19 @@ describe("a thread", function()
       local t = thread(nothing):start()
       t:join()
     end
+    local alone
+    wait.until_true(function() -- those of earlier specs have ended; TSan starts one of its own with the first
+      run()
+      local before = alone
+      alone = counts.threads()
+      return alone <= (os.getenv "REMOTEOBJ_SANITIZED" == "tsan" and 2 or 1) and alone == before
+    end, "earlier threads' end")
     local function many()
       for _ = 1, 200 do run() end
       for _ = 1, 100 do thread(nothing):start() end
       await(function()
         run() -- which gives back what those hold that have ended
-        return counts.threads() == 1
+        return counts.threads() == alone
       end, "the threads' end")
       return counts.descriptors()
     end
@@ -209,7 +216,9 @@ describe("a thread", function()
     assert.are.equal(before, many())
   end)
 
-  it("can't be more than the system allows, and then says so", function()
+  -- TSan gives up when it finds no memory for its own use.
+  local limited = os.getenv "REMOTEOBJ_SANITIZED" == "tsan" and pending or it
+  limited("can't be more than the system allows, and then says so", function()
     local out = run_script [[
       local remoteobj = require "remoteobj"
       local resource = require "posix.sys.resource"

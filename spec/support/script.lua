@@ -25,6 +25,7 @@ local wait = require "posix.sys.wait"
 
 local script = {}
 
+local SLOWNESS = tonumber(os.getenv "REMOTEOBJ_SLOWNESS") or 1 -- as in spec.support.wait, which needs the library
 local DEFAULT_TIMEOUT = 60
 local SUPERVISOR = debug.getinfo(1, "S").source:match "^@(.*)script%.lua$" .. "supervise.lua"
 
@@ -88,7 +89,7 @@ local function start_supervised(command, options)
     guard = input, -- what is written to a script that has ended is lost, but is no SIGPIPE: its result tells more
     streams = { [output] = "stdout", [errors] = "stderr", [status] = "status" },
     text = { stdout = "", stderr = "", status = "" },
-    deadline = now() + (options.timeout or DEFAULT_TIMEOUT),
+    deadline = now() + (options.timeout or DEFAULT_TIMEOUT) * SLOWNESS,
   }, Child)
 end
 
