@@ -173,6 +173,43 @@ describe("where a call of the system fails", function()
     end
   end
 
+  -- In the server that the operations call, of which the client knows only that it ended the connection, or what it could
+  -- still tell: that, a default, the text of an error.
+  for name, code in pairs {
+    write = "ENOSPC", read = "ENOMEM", epoll_ctl = "ENOMEM", malloc = "ENOMEM", calloc = "ENOMEM", realloc = "ENOMEM",
+  } do
+    it(("%s with %s in the listener, the client hears of it and is served again"):format(name, code), function()
+      run(([[
+        local NAME, CODE = %q, scarce.codes.%s
+        local TOLD = { "before it answered", "nobody listens", "not enough memory", "Cannot allocate memory",
+          "1 instead of nil", "^table: " }
+        local total, passto = 0, operations.remote.passto
+        for _, operation in ipairs(operations) do
+          if operation.calls then
+            local function prepare(n)
+              pcall(passto, operations.remote, function() scarce.fail(NAME, n + 1, CODE) end)
+            end
+            local function done(n)
+              local ok, hit
+              repeat
+                ok, hit = pcall(passto, operations.remote, function()
+                  local calls = scarce.calls(NAME)
+                  scarce.fail(NAME, 0, CODE)
+                  return calls > n
+                end)
+              until ok
+              return hit
+            end
+            local _, failed = try(operation, prepare, done, TOLD, 1)
+            total = total + failed
+          end
+        end
+        operations.finish()
+        print(total)
+      ]]):format(name, code))
+    end)
+  end
+
   -- Every second call, in all processes: what waits goes on waiting.
   for _, name in ipairs {
     "read", "write", "writev", "recv", "send", "recvmsg", "sendmsg", "poll", "ppoll", "epoll_wait", "waitid", "waitpid",

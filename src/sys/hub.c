@@ -163,15 +163,22 @@ static int is_held_back(const ro_Connection *c) {
   return ro_link_pending(&c->link) > MOST_WAITING;
 }
 
-/* Watches for room while something waits to go out, and not for input while too much does. */
+/*
+** Watches for room while something waits to go out, and not for input while too much does. A client that can't be watched
+** loses its connection: nothing would be heard of it any more.
+*/
 static void update_interest(ro_Hub *hub, ro_Connection *c) {
-  int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c) && !c->direct;
+  int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c) && !c->direct, error = 0;
   if (writes && !c->writes)
-    ro_poller_add(&hub->poller, c->link.out, c, 0);
+    error = ro_poller_add(&hub->poller, c->link.out, c, 0);
   else if (!writes && c->writes)
     ro_poller_remove(&hub->poller, c->link.out);
-  if (reads != c->reads)
-    ro_poller_change(&hub->poller, c->link.in, c, reads, 0);
+  if (error == 0 && reads != c->reads)
+    error = ro_poller_change(&hub->poller, c->link.in, c, reads, 0);
+  if (error != 0) {
+    end_connection(hub, c);
+    return;
+  }
   c->writes = writes;
   c->reads = reads;
 }
@@ -187,6 +194,7 @@ static void look_directly(ro_Hub *hub, int directly) {
   c->direct = directly;
   hub->in_a_row = 0;
   update_interest(hub, c);
+  release(hub, c);
 }
 
 /* Tells the client why it is not heard, as far as that goes without waiting. */
@@ -282,7 +290,7 @@ static void flush(ro_Hub *hub, ro_Connection *c) {
     return;
   }
   update_interest(hub, c);
-  if (!is_held_back(c))
+  if (!c->has_ended && !is_held_back(c))
     look_for_frame(hub, c); /* one that came in while the client was not heard */
 }
 
@@ -314,6 +322,8 @@ static void attend(ro_Hub *hub, const ro_Ready *ready) {
   } else if (ready->owner == hub->door) {
     accept_connections(hub);
   } else if (!c->has_ended && ready->writable) {
+    if (!c->writes) /* the system has refused to forget it */
+      ro_poller_remove(&hub->poller, c->link.out);
     flush(hub, c);
   } else if (!c->has_ended && ready->readable && !c->is_ready) {
     receive(hub, c);
@@ -562,9 +572,9 @@ static int look(ro_Hub *hub, ro_Request *request, int milliseconds) {
   int found, wait;
   hub->is_woken = 0;
   do {
-    wait = has_line(hub) ? 0 : milliseconds;
     free_buried(hub);
-    look_directly(hub, wait != 0);
+    look_directly(hub, milliseconds != 0 && !has_line(hub));
+    wait = has_line(hub) ? 0 : milliseconds;
     pthread_mutex_unlock(&hub->mutex);
     wait_for_ready(&l, wait);
     pthread_mutex_lock(&hub->mutex);

@@ -64,8 +64,8 @@ int ro_poller_fileno(ro_Poller *poller);
 /* Watches `fd` for input, or for room to write. Returns 0 or an errno. */
 int ro_poller_add(ro_Poller *poller, int fd, void *owner, int input);
 
-/* Changes what is watched of `fd`; neither: it stays added but silent. */
-void ro_poller_change(ro_Poller *poller, int fd, void *owner, int input, int output);
+/* Changes what is watched of `fd`; neither: it stays added but silent. Returns 0 or an errno. */
+int ro_poller_change(ro_Poller *poller, int fd, void *owner, int input, int output);
 
 void ro_poller_remove(ro_Poller *poller, int fd);
 

@@ -42,9 +42,9 @@ int ro_poller_add(ro_Poller *poller, int fd, void *owner, int input) {
   return epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
-void ro_poller_change(ro_Poller *poller, int fd, void *owner, int input, int output) {
+int ro_poller_change(ro_Poller *poller, int fd, void *owner, int input, int output) {
   struct epoll_event event = {.events = interest(input, output), .data = {.ptr = owner}};
-  epoll_ctl(poller->fd, EPOLL_CTL_MOD, fd, &event);
+  return epoll_ctl(poller->fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
 }
 
 void ro_poller_remove(ro_Poller *poller, int fd) {

@@ -71,7 +71,7 @@ int ro_poller_add(ro_Poller *p, int fd, void *owner, int input) {
   return e;
 }
 
-void ro_poller_change(ro_Poller *p, int fd, void *owner, int input, int output) {
+int ro_poller_change(ro_Poller *p, int fd, void *owner, int input, int output) {
   nfds_t i;
   pthread_mutex_lock(&p->mutex);
   i = find(p, fd);
@@ -80,6 +80,7 @@ void ro_poller_change(ro_Poller *p, int fd, void *owner, int input, int output) 
     p->owners[i] = owner;
   }
   tell_and_unlock(p);
+  return 0;
 }
 
 void ro_poller_remove(ro_Poller *p, int fd) {
