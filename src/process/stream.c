@@ -19,6 +19,9 @@
 /* Room that is made on the word of a header: no page of it is touched before the bytes come. */
 #define TRUSTED ((size_t)64 << 20)
 
+/* Between two tries to send while the system has no memory for that. */
+#define NO_MEMORY_PAUSE (RO_SECOND / 1000)
+
 /* Memory that a reader keeps between frames. */
 #define KEEP ((size_t)256 * 1024)
 
@@ -41,7 +44,19 @@ static enum State reader_state(int fd) {
   while (got < 0 && errno == EINTR);
   if (got > 0)
     return CANCELLED;
-  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? GOING : GONE;
+  return got == 0 || errno == ECONNRESET ? GONE : GOING;
+}
+
+/*
+** Waits after send has failed with `error`: for room, or for a moment where there is no memory, and for what the reader
+** may say. Raises what does not pass. [-0, +0, v]
+*/
+static void wait_to_send(lua_State *L, int fd, int error) {
+  int full = error == EAGAIN || error == EWOULDBLOCK;
+  struct pollfd wait = {.fd = fd, .events = (short)(full ? POLLIN | POLLOUT : POLLIN)};
+  if (!full && error != ENOBUFS && error != ENOMEM)
+    luaL_error(L, "cannot send what was yielded: %s", strerror(error));
+  ro_wait_poll(L, &wait, 1, full ? RO_NEVER : ro_now() + NO_MEMORY_PAUSE);
 }
 
 /*
@@ -51,23 +66,24 @@ static enum State reader_state(int fd) {
 static enum State send_all(lua_State *L, int fd, const char **bytes, size_t *size, int may_hold) {
   while (*size > 0) {
     ssize_t sent = send(fd, *bytes, *size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    struct pollfd wait = {.fd = fd, .events = POLLIN | POLLOUT};
+    int error = errno;
     enum State state;
     if (sent >= 0) {
       *bytes += sent;
       *size -= (size_t)sent;
       continue;
     }
-    if (errno == EINTR)
+    if (error == EINTR)
       continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS)
+    if (error == EPIPE || error == ECONNRESET || error == EBADF ||
+        error == ENOTSOCK) /* or closed by the program */
       return GONE;
     state = reader_state(fd);
     if (state != GOING)
       return state;
     if (may_hold && ro_thread_is_told(ro_lock_holder(ro_lock_of(L))))
       return HELD;
-    ro_wait_poll(L, &wait, 1, RO_NEVER);
+    wait_to_send(L, fd, error);
   }
   return GOING;
 }
@@ -190,8 +206,10 @@ static int read_more(lua_State *L, int fd, ro_Inlet *in) {
   while (got < 0 && errno == EINTR);
   if (got > 0)
     in->bytes.size += (size_t)got;
-  else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+  else if (got == 0 || errno == ECONNRESET)
     in->finished = 1;
+  else if (errno != EAGAIN && errno != EWOULDBLOCK)
+    luaL_error(L, "cannot receive what a process has yielded: %s", strerror(errno));
   return got > 0;
 }
 

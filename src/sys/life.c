@@ -21,5 +21,5 @@ int ro_life_goes_on(const ro_Life *life) {
   do {
     n = poll(&end, 1, 0);
   } while (n < 0 && errno == EINTR);
-  return n == 0;
+  return n <= 0; /* nobody has ended for want of memory to look */
 }
