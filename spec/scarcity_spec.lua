@@ -145,7 +145,8 @@ describe("where a call of the system fails", function()
   local ERRORS = {
     EMFILE = { "Too many open files", "pipe", "pipe2", "socketpair", "eventfd", "epoll_create1", "fcntl64", "syscall",
       "open64" },
-    ENOMEM = { "Cannot allocate memory", "malloc", "calloc", "realloc", "mmap64", "epoll_ctl", "sendmsg" },
+    ENOMEM = { "Cannot allocate memory", "malloc", "calloc", "realloc", "mmap64", "epoll_ctl", "sendmsg", "send",
+      "recv", "poll", "ppoll" },
     EAGAIN = { "Resource temporarily unavailable", "fork", "pthread_create" },
     ENOSPC = { "No space left on device", "write", "writev" },
   }

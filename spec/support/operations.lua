@@ -46,6 +46,15 @@ local function listens_again(made)
   made.remote:stop_listen_()
 end
 
+-- The same, after the client has ended: it may have waited for a listener that nobody served any more.
+local function listens_again_alone(made)
+  listens_again(made)
+  if made.client and made.client.pid then
+    made.client:kill()
+    pcall(made.client.join, made.client)
+  end
+end
+
 operation("making a proxy", { run = function() remoteobj.Proxy({}) end, check = proxy })
 
 for _, bg in ipairs { true, false } do
@@ -58,7 +67,8 @@ for _, bg in ipairs { true, false } do
   operation("a listener with a client, bg = " .. tostring(bg), {
     make = proxy,
     run = function(made)
-      local client <close> = remoteobj.process(function() return made.remote:same(5) end)
+      local client = remoteobj.process(function() return made.remote:same(5) end)
+      made.client = client
       made.remote:listen_ { bg = bg }
       client:start()
       while client:is_alive() do
@@ -67,7 +77,7 @@ for _, bg in ipairs { true, false } do
       client:join()
       equal(5, client.result)
     end,
-    check = listens_again,
+    check = listens_again_alone,
   })
 end
 
@@ -83,6 +93,29 @@ operation("a listener that calls back", {
     equal(4, client.result)
   end,
   check = listens_again,
+})
+
+operation("serving by hand", {
+  make = proxy,
+  run = function(made)
+    local client = remoteobj.process(function()
+      return made.remote:same(1), made.remote:with_({ default = 2 }):same(3)
+    end)
+    made.client = client
+    made.remote:listen_ { bg = false, on_error = error }
+    local events = { events = { IN = true } }
+    local ready = { [made.remote:fileno_()] = events, [client:start().sentinel] = events }
+    for _, serve in ipairs { "process_requests", "cancel_requests" } do
+      local done = 0
+      while client:is_alive() and done == 0 do
+        remoteobj.poll(ready, 60)
+        done = made.remote[serve](made.remote, 1)
+      end
+    end
+    client:join()
+    equal(2, (select(2, client:results())))
+  end,
+  check = listens_again_alone,
 })
 
 -- Calls of a server, which is told what to do first.
@@ -262,6 +295,21 @@ local function thread_ends(made)
   end
 end
 
+operation("a process that is terminated", {
+  make = function() return { process = remoteobj.process(function() remoteobj.sleep(1000) end):start() } end,
+  run = function(made)
+    equal(true, made.process:terminate())
+    equal(true, made.process:join())
+    equal(false, made.process:terminate())
+  end,
+  check = function(made)
+    made.process:kill()
+    made.process:join()
+  end,
+})
+
+operation("printing", { run = function() remoteobj.util.mprint("printed", 1, nil) end })
+
 operation("a thread", {
   run = function(made)
     made.thread = remoteobj.thread(function(...)
@@ -282,7 +330,7 @@ operation("a thread that fails", {
     local t = remoteobj.thread { function() remoteobj.sleep(1000) end, raises_ = false }
     made.thread = t
     t:start()
-    equal(true, t:throw { code = 5 })
+    t:throw { code = 5 } -- be it that another has ended it already
     t:join()
     local ok, err = pcall(t.raise_any, t)
     if ok or type(err) ~= "table" or err.code ~= 5 then error(err, 0) end
