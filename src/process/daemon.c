@@ -5,14 +5,19 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "sys/native.h"
 
+/* The parent has not ended for want of memory to look. */
 static void *watch(void *argument) {
+  static const struct timespec pause = {.tv_nsec = (long)(RO_SECOND / 100)};
   struct pollfd fd = {.fd = (int)(intptr_t)argument, .events = POLLIN};
-  while (poll(&fd, 1, -1) < 0 && errno == EINTR)
-    ;
+  while (poll(&fd, 1, -1) < 0)
+    if (errno != EINTR)
+      nanosleep(&pause, NULL);
   kill(getpid(), SIGKILL);
   return NULL;
 }
