@@ -165,8 +165,8 @@ describe("where a call of the system fails", function()
               return hit
             end, { PATTERN, "before it answered", "process .* has ended" }, 1)
             total = total + failed
-            check_rest(operation.name, descriptors)
           end
+          check_rest("all that has failed", descriptors)
           operations.finish()
           print(total)
         ]]):format(name, code, names[1]))

@@ -36,6 +36,17 @@ describe("util.listener", function()
     assert.same({}, counts.children())
   end)
 
+  it("waits at the end of the block for a callback that does not return no longer than timeout_ says", function()
+    local process
+    do
+      local listener <close> = util.listener({}, { callback = function() while true do end end, timeout_ = 0.01 })
+      process = listener
+    end
+    assert.is_true(process:is_alive())
+    process:kill()
+    assert.is_true(process:join(wait.LIMIT))
+  end)
+
   it("uses the proxy that the object has, or that it is given", function()
     local object = { x = 10 }
     object.remote = remoteobj.Proxy(object)

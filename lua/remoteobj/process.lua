@@ -187,7 +187,8 @@ end
 -- @treturn boolean false when the process had ended already; after true its function may still have been about to
 -- end, or the process
 -- have become another program, which knows nothing of it
--- @raise when it was not started; `Unsendable`
+-- @raise when it was not started; `Unsendable`; where the system refuses to send it, or to tell whether the process looks
+-- for it, in which case it may still come
 function methods:throw(...)
   if select("#", ...) == 0 then
     error("bad argument #1 to 'throw' (value expected)", 2)

@@ -308,8 +308,6 @@ operation("a process that is terminated", {
   end,
 })
 
-operation("printing", { run = function() remoteobj.util.mprint("printed", 1, nil) end })
-
 operation("a thread", {
   run = function(made)
     made.thread = remoteobj.thread(function(...)
