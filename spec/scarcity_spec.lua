@@ -174,8 +174,8 @@ describe("where a call of the system fails", function()
     end
   end
 
-  -- In the server that the operations call, of which the client knows only that it ended the connection, or what it could
-  -- still tell: that, a default, the text of an error.
+  -- In the server that the operations call, of which the client knows only that it ended the connection, or what it
+  -- could still tell: that, a default, the text of an error.
   for name, code in pairs {
     write = "ENOSPC", read = "ENOMEM", epoll_ctl = "ENOMEM", malloc = "ENOMEM", calloc = "ENOMEM", realloc = "ENOMEM",
   } do

@@ -185,10 +185,9 @@ end
 -- @function Process:throw
 -- @param err any value that can be sent
 -- @treturn boolean false when the process had ended already; after true its function may still have been about to
--- end, or the process
--- have become another program, which knows nothing of it
--- @raise when it was not started; `Unsendable`; where the system refuses to send it, or to tell whether the process looks
--- for it, in which case it may still come
+-- end, or the process have become another program, which knows nothing of it
+-- @raise when it was not started; `Unsendable`; where the system refuses to send it, or to tell whether the process
+-- looks for it, in which case it may still come
 function methods:throw(...)
   if select("#", ...) == 0 then
     error("bad argument #1 to 'throw' (value expected)", 2)
