@@ -244,6 +244,37 @@ describe("lives of processes and proxies", function()
     assert.same({ 0, "" }, { result.code, result.stderr })
   end)
 
+  it("leave no descriptors whoever waits for the end of one, also when several do, or are torn out of that", function()
+    local result = script.run([[
+      local counts = require "spec.support.process_counts"
+      local remoteobj = require "remoteobj"
+
+      local function join_by_threads(process)
+        local threads = {}
+        for i = 1, 3 do
+          threads[i] = remoteobj.thread(function() process:join() end):start()
+        end
+        local torn = remoteobj.thread { function() process:join() end, raises_ = false }:start()
+        torn:throw "torn"
+        torn:join()
+        process:join()
+        for i = 1, 3 do threads[i]:join() end
+      end
+
+      join_by_threads(remoteobj.process(remoteobj.sleep, 0.02):start())
+      local before, kept = counts.descriptors(), {}
+      collectgarbage "stop"
+      for i = 1, 10 do
+        kept[i] = remoteobj.process(remoteobj.sleep, 0.02):start()
+        join_by_threads(kept[i])
+      end
+      local after = 0
+      for _ in require "posix.dirent".files "/proc/self/fd" do after = after + 1 end
+      assert(after == before, before .. " descriptors before, " .. after .. " then")
+    ]], {}, { timeout = 2 * wait.LIMIT })
+    assert.same({ 0, "" }, { result.code, result.stderr })
+  end)
+
   it("leave no descriptors when they were workers of a pool that were replaced", function()
     local result = script.run([[
       local counts = require "spec.support.process_counts"

@@ -13,9 +13,23 @@ void ro_child_close_stream(ro_Child *child) {
   ro_descriptor_close(&child->far_end);
 }
 
-void ro_child_settle(ro_Child *child) {
-  if (child->ended && !child->shown && child->waits == 0 && ro_child_is_own(child))
+static void close_settled(ro_Child *child) {
+  if (child->settled && child->ended && !child->shown && child->waits == 0 && ro_child_is_own(child))
     ro_life_close(&child->life);
+}
+
+void ro_child_settle(ro_Child *child) {
+  child->settled = 1;
+  close_settled(child);
+}
+
+void ro_child_wait_begin(ro_Child *child) {
+  child->waits++;
+}
+
+void ro_child_wait_end(ro_Child *child) {
+  child->waits--;
+  close_settled(child);
 }
 
 int ro_child_sentinel(ro_Child *child) {

@@ -27,7 +27,8 @@ typedef struct ro_Child {
   int daemon;  /* must not outlive this process */
   int held;    /* has a handle */
   int shown;   /* the program has the descriptor of its life */
-  int waits;   /* how many threads wait for its end, or have been torn out of that wait */
+  int waits;   /* how many wait for its end: threads, and on each of them perhaps one within the other */
+  int settled; /* nobody needs it any more, but those */
   int ended, status; /* reaped, and the status as wait() gives it */
   int lost;          /* ended, but somebody else took the status */
   int reaping;       /* a thread waits for it */
@@ -86,9 +87,13 @@ void ro_child_drop(ro_Child *child);
 
 /*
 ** Closes, of a child of this process that has ended, what nobody needs any more: the descriptor of its life, unless the
-** program has that, or somebody waits for it.
+** program has that; when the last who waits for it does so no longer.
 */
 void ro_child_settle(ro_Child *child);
+
+/* Around a wait for the descriptor of its life. */
+void ro_child_wait_begin(ro_Child *child);
+void ro_child_wait_end(ro_Child *child);
 
 /* The descriptor of the child's life, for the program; -1 with errno. */
 int ro_child_sentinel(ro_Child *child);

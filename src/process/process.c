@@ -317,9 +317,11 @@ static int handle_wait(lua_State *L) {
   if (!child->ended) {
     int64_t look = ro_life_watch(&child->life, &fds[0], deadline);
     int ready;
-    child->waits++;
-    ready = ro_wait_poll(L, fds, stream ? 2 : 1, look);
-    child->waits--;
+    ro_child_wait_begin(child);
+    ready = ro_wait_poll_try(L, fds, stream ? 2 : 1, look);
+    ro_child_wait_end(child);
+    if (ready < 0)
+      return lua_error(L);
     if (ready == 0 || fds[0].revents != 0)
       ro_child_ended(child);
   }
