@@ -8,9 +8,11 @@ local raw = require "spec.support.raw"
 local remoteobj = require "remoteobj"
 local scale = require "spec.support.scale"
 local unistd = require "posix.unistd"
+local wait = require "spec.support.wait"
 
 local measured = not os.getenv "REMOTEOBJ_SANITIZED"
 local DEPTH = scale(50000, 10000000)
+local LIMIT = scale(wait.LIMIT, 3600) -- seconds for a test
 local MiB = 1024 * 1024
 local BYTES_PER_LEVEL = 400
 
@@ -115,6 +117,7 @@ describe("a client", function()
     local _
     _, proxy = fixture.open(new_object())
     server = fixture.serve()
+    wait.guard(2 * LIMIT)
   end)
   after_each(fixture.close)
 
@@ -132,7 +135,7 @@ describe("a client", function()
       end
       return told, ends.ended
     end)
-    return client:result()
+    return client:result(LIMIT)
   end
 
   local function goes_on()
@@ -422,6 +425,7 @@ describe("a listener", function()
     })
     server = fixture.serve(nil, nil, function() before = raw.open() end)
     requests = 0
+    wait.guard(2 * LIMIT)
   end)
   after_each(fixture.close)
 

@@ -424,8 +424,8 @@ describe("what is let go while others are stopped", function()
   end)
 end)
 
--- A listener that is stopped by the program gives its clients ten seconds. One whose state is closed is to give none: it
--- ends before another does that began to stop sooner, one listener after the other.
+-- A listener that is stopped by the program gives its clients ten seconds. One whose state is closed is to give none:
+-- it ends before another does that began to stop sooner, one listener after the other.
 describe("a state with listeners whose client is stopped and has not read its answers", function()
   local COMPARE = [[
     local processes = require "spec.support.processes"
