@@ -28,7 +28,7 @@ describe("the soak", function()
   it("finds nothing in some rounds", function()
     local result = soak { "seed=20", "rounds=" .. ROUNDS, "seconds=100000" }
     assert.equal(0, result.code, result.stdout .. result.stderr)
-    assert.equal("", result.stderr)
+    assert.is_nil(result.stderr:find "VIOLATION")
     assert.matches(("^soak: SEED=20\nsoak: %d rounds; "):format(ROUNDS), result.stdout)
   end)
 
@@ -84,7 +84,7 @@ describe("the soak finds out", function()
   } do
     it("what " .. lie:gsub("_", " "), function()
       local result = soak({ "seed=1", "rounds=" .. (expected[3] or 20), "acts=" .. expected[1] }, lie)
-      assert.equal(1, result.code, result.stdout)
+      assert.are_not.equal(0, result.code, result.stdout) -- sanitizers may have their own
       assert.matches(expected[2], result.stderr)
       assert.matches("soak: SEED=1 ROUND=%d+: VIOLATION: ", result.stderr)
     end)
