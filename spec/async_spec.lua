@@ -834,7 +834,7 @@ describe("an evaluation with oneway", function()
     wait.until_true(function() return proxy.count.__ == 2000 end)
   end)
 
-  it("has been told when the listener has run it and closes, though its thread still waits for others' bytes", function()
+  it("has been told when the listener has run it and closes, though its thread waits for others' bytes", function()
     object, proxy = fixture.open(new_object(), { fulfill_final = false })
     local server = fixture.serve(function(link)
       link:receive()
