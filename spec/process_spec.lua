@@ -819,6 +819,29 @@ describe("a dropped handle", function()
     unistd.close(writing)
   end)
 
+  it("can't be used by a finalizer that comes after its own, and says so", function()
+    assert.equal("true 10\n", run_script [[
+      local remoteobj = require "remoteobj"
+      local told = {}
+      local user = setmetatable({}, { __gc = function(self)
+        for _, use in ipairs { "join", "kill", "terminate", "is_alive" } do
+          local _, err = pcall(self.process[use], self.process)
+          told[#told + 1] = tostring(err):match "the handle of the process was collected"
+        end
+        for _, field in ipairs { "pid", "sentinel", "exitcode", "exc", "result" } do
+          local _, err = pcall(function() return self.process[field] end)
+          told[#told + 1] = tostring(err):match "the handle of the process was collected"
+        end
+        local _, err = pcall(tostring, self.process)
+        told[#told + 1] = tostring(err):match "the handle of the process was collected"
+        print(true, #told)
+      end })
+      user.process = remoteobj.process(function() end):start()
+      user = nil
+      collectgarbage()
+    ]]:gsub("\t", " "))
+  end)
+
   it("leaves no trace in great number", function()
     local function all_gone()
       collectgarbage()

@@ -15,16 +15,20 @@ local DEFAULT = {}
 
 local methods, Except, LocalExcept = {}, { __name = "remoteobj.Except" }, { __name = "remoteobj.LocalExcept" }
 
---- Enters a record where its time puts it.
+--- Enters a record where its time puts it, once. Where it can't be, nothing is changed.
 local function insert(self, record)
-  local records = self._records
+  local records, by_id = self._records, self._by_id
   local i = #records
+  if by_id[record.id] then
+    return
+  end
+  by_id[record.id] = false -- there is room for it
   while i > 0 and records[i].time > record.time do
     records[i + 1] = records[i]
     i = i - 1
   end
   records[i + 1] = record
-  self._by_id[record.id] = record
+  by_id[record.id] = record
 end
 
 -- Records a failure in this process, and tells the owner of the book if that is another one.
@@ -60,7 +64,7 @@ end
 
 -- The value recorded under an id in this process, in a table; nil when there is none.
 function methods:_recorded(id)
-  return self._by_id[id]
+  return self._by_id[id] or nil
 end
 
 -- A record from another process.
@@ -70,7 +74,7 @@ function methods:_arrived(kind, body, time, id, group)
     return
   end
   -- An error that can't be understood here is no reason to lose that there was one.
-  local _, value = pcall(body.failure, body)
+  local _, value = native.attempt(body.failure, body)
   self:_insert(value, group, time, id)
 end
 

@@ -78,6 +78,7 @@ function Channel:pull()
   end
   for body, kind, time, pid, number, group in journal.next, journal do
     arrived(self, body, kind, time, pid, number, group)
+    journal:taken()
   end
 end
 
@@ -104,14 +105,20 @@ function Channel:close()
   end
 end
 
+local function take(journal, value)
+  journal:taken()
+  return value
+end
+
 --- In the process that the channel was made for: takes the next error that others have thrown into it.
 -- @return whether there is one, and the error
 function Channel:next_thrown()
   local journal = self.journal
   for body, kind in journal.next, journal do
     if kind == THROWN then
-      return true, (body:values())
+      return true, take(journal, body:values())
     end
+    journal:taken()
   end
   return false
 end

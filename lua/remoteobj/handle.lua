@@ -42,14 +42,13 @@ function common:_book()
   return self._exc or self._channel:book()
 end
 
---- Keeps what a pcall for the results has given.
+--- Keeps what a protected call for the results has given.
 local function keep_results(self, ok, ...)
-  if ok then
-    self._results = pack(...)
-    return
+  local results = ok and pack(...) or { n = 0 }
+  if not ok and not self._error then
+    self:_keep_error((...))
   end
-  self._results = { n = 0 }
-  self:_keep_error((...))
+  self._results = results
 end
 
 --- Makes values of what the child has told. Results that this process can't understand are its error.
@@ -60,7 +59,7 @@ local function take_outcome(self)
       self._error = { value = self:_failure() }
     end
   elseif channel.outcome == channels.RETURNED and self._sends and not self._results then
-    keep_results(self, pcall(channel.body.values, channel.body))
+    keep_results(self, native.attempt(channel.body.values, channel.body))
   end
 end
 
@@ -73,28 +72,32 @@ local function pull(self)
   take_outcome(self)
 end
 
---- Takes in what is known of the end of a child that has ended.
+--- Takes in what is known of the end of a child that has ended. Where that is torn, for want of memory, it can be done
+-- again.
 local function settle(self, code)
-  if self._settled then
+  if not self._settled then
+    pull(self)
+  end
+  if self._settled then -- perhaps by another thread meanwhile
     return
   end
-  pull(self)
-  self._settled = true
   if code == false then
     local outcome = self._channel.outcome
     code = outcome == channels.RETURNED and 0 or outcome == channels.FAILED and 1 or nil
   end
-  self._exitcode = code or UNKNOWN
   if not self._error then
     self:_check_end(code)
   end
+  self._exitcode = code or UNKNOWN
   self:_let_go()
+  self._settled = true
 end
 
 -- Keeps an error that the child has not told of itself.
 function common:_keep_error(value)
-  self._error = { value = value }
+  local kept = { value = value }
   self:_book():_record(native.failure_with(value, nil), value, self.group)
+  self._error = kept
 end
 
 --- Takes in what there is without waiting.
@@ -125,11 +128,12 @@ end
 
 --- Puts what is there of the stream aside: one frame, or all when the child has `ended`.
 local function drain(self, ended)
+  local queue = self._queue or { first = 1, last = 0 }
+  self._queue = queue
   repeat
+    queue[queue.last + 1] = false -- there is room for it before it is taken
     local body = receive(self)
     if body then
-      local queue = self._queue or { first = 1, last = 0 }
-      self._queue = queue
       queue.last = queue.last + 1
       queue[queue.last] = body
     end
@@ -202,6 +206,11 @@ local function raise_outcome(self)
   if self._raises and self._error then
     raise_own(self)
   end
+end
+
+-- The error that has ended it, if there is one and that is known.
+function common:_outcome()
+  return self._error and self._error.value
 end
 
 function common:join(timeout)

@@ -79,7 +79,7 @@ local methods = {}
 -- @raise when it was started already, or the system refuses a process
 function methods:start()
   self:_check_new()
-  self._child = native.fork(self.daemon, child.run, self)
+  self._child = native.fork(self.daemon, self._bound, child.run, self)
   return self
 end
 
@@ -115,7 +115,7 @@ function methods:_failure()
   if record then
     return record.value
   end
-  local known, value = pcall(channel.body.failure, channel.body)
+  local known, value = native.attempt(channel.body.failure, channel.body)
   if known and not exc._channel:mine() then
     exc:_insert(value, self.group, channel.time, id)
   end

@@ -48,6 +48,7 @@ local function new(kind, func, arguments, given)
     _sends = choose(given.results_, true),
     _exc = given.exc_, -- one of the program's; its own is its channel's
     _channel = kind.channel(),
+    _bound = nil, -- does the process end with its handle
     _child = nil,
     _drained = nil,
     _results = nil,

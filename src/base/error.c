@@ -6,6 +6,7 @@ The library's own errors.
 #include "base/error.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -112,4 +113,9 @@ int ro_raise(lua_State *L, ro_ErrorKind kind, const char *format, ...) {
   push_error(L, kind, format, arguments);
   va_end(arguments);
   return lua_error(L);
+}
+
+/* Lua raises it with a status of its own, the library, for memory that is not Lua's, as any error. */
+int ro_is_memory_error(lua_State *L, int status) {
+  return status == LUA_ERRMEM || (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "not enough memory") == 0);
 }

@@ -24,6 +24,9 @@ void ro_push_error(lua_State *L, ro_ErrorKind kind, const char *format, ...);
 /* Pushes such an error and raises it; never returns. [-0, +1, v] */
 int ro_raise(lua_State *L, ro_ErrorKind kind, const char *format, ...);
 
+/* Is the error on top, with which a protected call has ended in `status`, that there is no memory; then there may be some the next time. [-0, +0, -] */
+int ro_is_memory_error(lua_State *L, int status);
+
 /* Pushes the metatable of the library's errors, made at its first use. [-0, +1, m] */
 void ro_push_error_metatable(lua_State *L);
 

@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 
+#include "base/error.h"
 #include "base/registry.h"
 
 #define FAILURE "remoteobj.failure"
@@ -268,6 +269,22 @@ static int flying(lua_State *L) {
   return push_flying(L, L, 1);
 }
 
+/* attempt(func, ...): as pcall, but that there is no memory is raised, as there may be some the next time. */
+static int attempt(lua_State *L) {
+  int status;
+  luaL_checkany(L, 1);
+  lua_pushboolean(L, 1);
+  lua_insert(L, 1);
+  status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+  if (status == LUA_OK)
+    return lua_gettop(L);
+  if (ro_is_memory_error(L, status))
+    return lua_error(L);
+  lua_pushboolean(L, 0);
+  lua_insert(L, -2);
+  return 2;
+}
+
 /* depth(): how many frames the running coroutine has, this one not counted. */
 static int depth(lua_State *L) {
   lua_pushinteger(L, ro_stack_depth(L) - 1);
@@ -303,6 +320,7 @@ static int name_process(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"guard", guard},
+                                     {"attempt", attempt},
                                      {"rethrow", rethrow},
                                      {"failure_of", failure_of},
                                      {"failure_with", failure_with},

@@ -198,6 +198,8 @@ void ro_child_drop(ro_Child *child) {
   }
   child->held = 0;
   ro_child_close_stream(child);
+  if (child->bound)
+    signal_own(child, SIGKILL, NULL);
   if (!try_to_reap(child)) /* a finalizer comes here: it does not look closer, which may take a moment */
     start_reaper(child);
   ro_family_sweep(f);

@@ -25,6 +25,7 @@ typedef struct ro_Child {
   int far_end; /* the child's end of it: kept open, so that its death is no event of the stream too; or -1 */
   int heeded;  /* the signal that it heeds (ro_lock_heed), or 0 */
   int daemon;  /* must not outlive this process */
+  int bound;   /* nor its handle */
   int held;    /* has a handle */
   int shown;   /* the program has the descriptor of its life */
   int waits;   /* how many wait for its end: threads, and on each of them perhaps one within the other */
@@ -80,7 +81,7 @@ int ro_child_alive(ro_Child *child);
 int ro_child_signal(ro_Child *child, int signal, void *value);
 
 /*
-** The handle is gone: the child goes on and is reaped when it ends. Never blocks. Frees the
+** The handle is gone: the child goes on, unless it is bound to it, and is reaped when it ends. Never blocks. Frees the
 ** record when it can.
 */
 void ro_child_drop(ro_Child *child);

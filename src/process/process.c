@@ -44,7 +44,10 @@ typedef struct Handle {
 } Handle;
 
 static Handle *check_handle(lua_State *L) {
-  return luaL_checkudata(L, 1, HANDLE);
+  Handle *h = luaL_checkudata(L, 1, HANDLE);
+  if (h->child == NULL)
+    luaL_error(L, "the handle of the process was collected"); /* a finalizer that comes after its own */
+  return h;
 }
 
 /* The record of a child of this very process. */
@@ -147,7 +150,7 @@ static void end_handle(lua_State *L, ro_Asset *asset) {
 }
 
 static int handle_gc(lua_State *L) {
-  ro_asset_end(L, &check_handle(L)->asset);
+  ro_asset_end(L, &((Handle *)luaL_checkudata(L, 1, HANDLE))->asset);
   return 0;
 }
 
@@ -178,19 +181,21 @@ static int raise_unstarted(lua_State *L, int code) {
 }
 
 /*
-** fork(daemon, main, ...): starts a process that runs main(...) and exits with the code that it
-** returns. Gives the handle; the handle of the child stays unused in the child itself.
+** fork(daemon, bound, main, ...): starts a process that runs main(...) and exits with the code that it
+** returns; one that is bound is killed when its handle is collected. Gives the handle; the handle of the child stays unused in the child itself.
 */
 static int process_fork(lua_State *L) {
-  int daemon = lua_toboolean(L, 1), code;
+  enum { DAEMON = 1, BOUND, MAIN };
+  int daemon = lua_toboolean(L, DAEMON), code;
   ro_Birth birth;
   pid_t pid;
   ro_Family *f = family_of(L);
   ro_Child *child;
-  luaL_checktype(L, 2, LUA_TFUNCTION);
+  luaL_checktype(L, MAIN, LUA_TFUNCTION);
   child = new_handle(L)->child;
   lua_replace(L, 1);
   child->daemon = daemon;
+  child->bound = lua_toboolean(L, BOUND);
   child->heeded = ro_lock_will_heed(L);
   ro_family_sweep(f);
   ro_output_flush();
@@ -206,7 +211,7 @@ static int process_fork(lua_State *L) {
     f->heeded = child->heeded;
     f->own = birth.own;
     close(child->stream);
-    run_child(L, lua_gettop(L) - 2, daemon, &birth);
+    run_child(L, lua_gettop(L) - MAIN, daemon, &birth);
   }
   if (pid < 0)
     return raise_unstarted(L, code);

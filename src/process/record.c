@@ -27,6 +27,7 @@ enum { SELF = 1, KIND, TIME, NUMBER, GROUP, CONTENT, HEAD = 5 };
 typedef struct Book {
   ro_Asset asset; /* first, so that it stands for the whole */
   ro_Journal journal;
+  ro_Buffer record; /* that was read, but not taken yet; or nothing */
   int owner; /* the process that made it; forks have copies */
 } Book;
 
@@ -44,6 +45,7 @@ static void end_journal(lua_State *L, ro_Asset *asset) {
   if (book->owner != ro_pid())
     book->journal.fd = -1;
   ro_journal_close(&book->journal);
+  ro_buffer_free(&book->record);
 }
 
 /* journal(): an empty journal, which processes forked later share. */
@@ -52,6 +54,7 @@ static int journal_new(lua_State *L) {
   int code;
   memset(book, 0, sizeof *book);
   book->journal.fd = -1;
+  ro_buffer_init(&book->record);
   book->owner = ro_pid();
   luaL_setmetatable(L, JOURNAL);
   ro_asset_enter(L, &book->asset, end_journal);
@@ -163,23 +166,47 @@ static size_t decode_head(lua_State *L, const ro_Buffer *record) {
   return sizeof length + length;
 }
 
-/* journal:next(): nothing when there is no further record; else body, kind, time, pid, number, group. */
-static int journal_next(lua_State *L) {
-  ro_Journal *j = check_journal(L);
-  ro_Buffer *record = ro_scratch_open(L);
-  int state = j->fd < 0 ? 0 : ro_journal_next(j, record); /* other threads may have closed it */
-  size_t content;
-  if (state == 0) {
-    ro_scratch_close(record);
-    return 0;
-  }
-  if (state < 0)
-    return luaL_error(L, "cannot read records: %s", strerror(errno));
-  content = decode_head(L, record);
+/* What journal:next gives of the record that was read. [-0, +6, v] */
+static int push_record(lua_State *L) {
+  const ro_Buffer *record = &((Book *)lua_touserdata(L, SELF))->record;
+  size_t content = decode_head(L, record);
   ro_push_body(L, record->data + content, record->size - content);
   lua_insert(L, -HEAD - 1);
-  ro_scratch_close(record);
   return 1 + HEAD;
+}
+
+/*
+** journal:next(): nothing when there is no further record; else body, kind, time, pid, number, group. Gives the same again
+** until it was taken; one that can't be understood is an error, once.
+*/
+static int journal_next(lua_State *L) {
+  ro_Journal *j = check_journal(L);
+  ro_Buffer *record = &((Book *)lua_touserdata(L, SELF))->record;
+  int state = 1, status;
+  if (record->size == 0)
+    state = j->fd < 0 ? 0 : ro_journal_next(j, record); /* other threads may have closed it */
+  if (state <= 0)
+    ro_buffer_free(record);
+  if (state < 0)
+    return luaL_error(L, "cannot read records: %s", strerror(errno));
+  if (state == 0)
+    return 0;
+  lua_settop(L, SELF);
+  lua_pushcfunction(L, push_record);
+  lua_pushvalue(L, SELF);
+  status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  if (status == LUA_OK)
+    return lua_gettop(L) - SELF;
+  if (!ro_is_memory_error(L, status))
+    ro_buffer_free(record);
+  return lua_error(L);
+}
+
+/* journal:taken(): the record that was given is not needed any more. */
+static int journal_taken(lua_State *L) {
+  Book *book = luaL_checkudata(L, SELF, JOURNAL);
+  ro_buffer_free(&book->record);
+  return 0;
 }
 
 /* journal:attend(): this process looks for what others append; whether there may be something already. */
@@ -209,6 +236,7 @@ static const luaL_Reg methods[] = {{"append_values", journal_append_values},
                                    {"attended", journal_attended},
                                    {"append_failure", journal_append_failure},
                                    {"next", journal_next},
+                                   {"taken", journal_taken},
                                    {"close", journal_close},
                                    {NULL, NULL}};
 

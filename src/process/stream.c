@@ -197,10 +197,8 @@ static int read_more(lua_State *L, int fd, ro_Inlet *in) {
   if (wanted != LAST && wanted > in->bytes.size + room)
     room = promised_room(in, wanted);
   to = ro_buffer_reserve(&in->bytes, room);
-  if (to == NULL) {
-    in->finished = 1;
-    luaL_error(L, "not enough memory");
-  }
+  if (to == NULL)
+    luaL_error(L, "not enough memory"); /* there may be some the next time */
   do
     got = recv(fd, to, room, MSG_DONTWAIT);
   while (got < 0 && errno == EINTR);
