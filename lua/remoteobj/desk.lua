@@ -5,9 +5,9 @@ local core = require "remoteobj.core"
 local native = core._process
 local pack, unpack = table.pack, table.unpack
 
---- What the cell of a worker holds before it is ready. Then it holds the number of the task that was begun last, 0 at
--- first: who finds the worker dead knows from it which task that was.
-local STARTING = -1
+--- What the cell of a worker holds before it listens, and before it is ready. Then it holds the number of the task that was
+-- begun last, 0 at first: who finds the worker dead knows from it which task that was.
+local STARTING, LISTENING, READY = -2, -1, 0
 
 --- The object that a worker listens for. Tasks count from 1 on in each worker; `index` is what the pool calls a task.
 local Desk = {}
@@ -83,17 +83,18 @@ end
 --- All that the process does. It listens at once, so that tasks may be sent while it makes itself ready.
 local function run(desk, remote, init, object)
   local _ <close> = remote:listen_ { bg = false }
+  desk.cells:set(desk.slot, LISTENING)
   if init then
     init()
   end
   if object then
     desk.object = object()
   end
-  desk.cells:set(desk.slot, 0)
+  desk.cells:set(desk.slot, READY)
   while not desk.stopped do
     remote:poll(math.huge)
   end
 end
 native.name_function(run)
 
-return { STARTING = STARTING, new = new_desk, run = run }
+return { STARTING = STARTING, READY = READY, new = new_desk, run = run }

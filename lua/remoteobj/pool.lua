@@ -17,7 +17,8 @@ local methods = {}
 local Pool = { __name = "remoteobj.Pool", __index = methods }
 
 --- Makes a pool: processes that carry out tasks. They see all values as they are now, those that replace others as
--- they are then; they end with the program.
+-- they are then. They end with the pool: when it is closed or killed, when nobody has it any more and its tasks are done,
+-- or with the program.
 -- @function pool
 -- @tparam[opt] integer n how many, by default as many as there are processors
 -- @tparam[opt] table options what workers are like
@@ -164,13 +165,16 @@ function methods:imap(func, list, given)
   return one_by_one(stream), nil, nil, stream
 end
 
-local function send_call(remote, number, task)
+-- A task that was submitted.
+local Call = {}
+
+function Call.send(remote, number, task)
   local arguments = task.arguments
   return remote:call(number, task.index, task.func, unpack(arguments, 1, arguments.n))
 end
 
 --- In place of what its own call sends, the error names what the program has given.
-local function mend_call(problem)
+function Call.mend(problem)
   if getmetatable(problem) == core.Error and problem.kind == "Unsendable" then
     problem.message = problem.message:gsub("^cannot send argument (%d+)", function(number)
       return ("cannot send argument %d"):format(number - 2)
@@ -188,14 +192,12 @@ end
 function methods:submit(func, ...)
   local crew = crew_of(self, "submit")
   check_function("submit", func)
-  self._submitted = self._submitted + 1
-  local task = {
-    send = send_call, mend = mend_call, index = self._submitted, count = 1, func = func, arguments = table.pack(...),
-  }
-  local future = crew:add(task)
-  self._tasks[future] = task
   crew:look()
-  return future
+  local task = crew:new_task(Call, nil, self._submitted + 1, 1, func, table.pack(...))
+  self._tasks[task.future] = task
+  self._submitted = task.index
+  crew:add(task)
+  return task.future
 end
 
 --- Takes back what was submitted, unless a worker has it already. Its future raises `NotListening` then.
@@ -218,8 +220,13 @@ end
 function methods:close()
   local crew = crew_of(self, "close")
   self._closed = true
+  if crew.dismissed then
+    return
+  elseif crew.killed then
+    return crew:kill() -- which was torn
+  end
   crew:finish()
-  local problem = not crew.over and crew:dismiss()
+  local problem = crew:dismiss()
   if problem then
     error(problem, 0)
   end
@@ -230,7 +237,7 @@ end
 function methods:kill()
   local crew = crew_of(self, "kill")
   self._closed = true
-  if not crew.over then
+  if not crew.dismissed then
     crew:kill()
   end
 end
@@ -250,7 +257,7 @@ end
 -- @function Pool:__tostring
 -- @treturn string text for messages
 function Pool:__tostring()
-  local state = self._closed and "closed" or ("%d unfinished"):format(self._crew.unsettled)
+  local state = self._closed and "closed" or ("%d unfinished"):format(self._crew:unfinished())
   return ("<pool %s: %d workers, %s>"):format(self.name, #self, state)
 end
 

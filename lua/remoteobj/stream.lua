@@ -4,6 +4,9 @@
 local core = require "remoteobj.core"
 local progress = require "remoteobj.progress"
 
+local futures = core._future
+local follow, is_done = futures.follow, futures.is_done
+
 -- How long a chunk should take, in nanoseconds: much longer than sending it.
 local FITTING = 2000000
 
@@ -27,8 +30,11 @@ local function items_of(list)
   end, count
 end
 
+-- A task of several items.
+local Chunk = {}
+
 --- In place of what its own call sends, the error names what the program has given: func, list.
-local function mend(problem, task)
+function Chunk.mend(problem, task)
   if getmetatable(problem) ~= core.Error or problem.kind ~= "Unsendable" then
     return
   end
@@ -37,7 +43,7 @@ local function mend(problem, task)
   message = message:gsub("^cannot send argument 4%[(%d+)%]", function(i)
     return ("cannot send argument 2[%d]"):format(task.index + i - 1)
   end)
-  if task.stream.whole then
+  if task.group.whole then
     message = message:gsub("^(cannot send result%[%d+%])%[(%d+)%]", "%1 %2")
   end
   message = message:gsub("^cannot send result%[(%d+)%]", function(i)
@@ -46,9 +52,8 @@ local function mend(problem, task)
   problem.message = message
 end
 
-local function send(remote, number, task)
-  local stream = task.stream
-  return remote:map(number, task.index, stream.func, task.items, stream.whole)
+function Chunk.send(remote, number, task)
+  return remote:map(number, task.index, task.func, task.arguments, task.group.whole)
 end
 
 --- How many items the next chunk may have.
@@ -61,9 +66,10 @@ local function next_size(self)
   return math.min(size, self.window - (self.taken - self.given))
 end
 
---- The next chunk of items; nil when there are none.
+--- The next chunk of items; nil when there are none. Calls a function of the program, which may do anything.
 local function next_chunk(self)
   local items, count = {}, next_size(self)
+  self.taking = true
   for i = 1, count do
     local item = self.next_item()
     if item == nil then
@@ -76,8 +82,19 @@ local function next_chunk(self)
   if count <= 0 then
     return nil
   end
+  local task = self.crew:new_task(Chunk, self, self.taken + 1, count, self.func, items)
   self.taken = self.taken + count
-  return { stream = self, send = send, mend = mend, items = items, index = self.taken - count + 1, count = count }
+  return task
+end
+
+--- The same. Where that fails the stream ends, with an error when all before it has been given.
+local function try_next_chunk(self)
+  local ok, task = pcall(next_chunk, self)
+  self.taking = false
+  if ok then
+    return task
+  end
+  self.exhausted, self.failed, self.problem = true, true, task
 end
 
 --- Chunks grow until one takes long enough.
@@ -88,64 +105,93 @@ local function adapt(self, task)
   end
 end
 
-local feed
-
-local function finished(self, task)
-  self.running = self.running - 1
-  if self.bar then
-    self.bar:advance(task.count)
+--- Takes in what has become of chunks.
+local function look(self)
+  local under_way, i = self.under_way, 1
+  while i <= self.running do
+    local task = under_way[i]
+    if is_done(task.future) then
+      under_way[i] = under_way[self.running]
+      self.running = self.running - 1
+      adapt(self, task)
+      if self.bar then
+        self.bar:advance(task.count)
+      end
+    else
+      i = i + 1
+    end
   end
-  if not self.over then
-    adapt(self, task)
-    feed(self)
+end
+
+local function has_room(self)
+  return not self.exhausted and not self.taking and self.running < AHEAD * self.workers
+    and self.taken - self.given < self.window
+end
+
+--- Hands the last chunk over, if that has not been done.
+local function add_last(self)
+  local task = self[self.last]
+  if task and not task.queued then
+    self.crew:add(task)
+    follow(task.future, self.duty)
   end
 end
 
 --- Adds chunks as long as workers and the window have room.
-function feed(self)
-  while not self.exhausted and self.running < AHEAD * self.workers and self.taken - self.given < self.window do
-    local task = next_chunk(self)
+local function feed(self)
+  add_last(self)
+  while has_room(self) do
+    local task = self.chunk or try_next_chunk(self)
     if not task then
       return
     end
-    self.running = self.running + 1
-    self.last = self.last + 1
-    self[self.last] = task
-    self.crew:add(task):on_done(function()
-      finished(self, task)
-    end)
+    self.chunk = task
+    self[self.last + 1], self.under_way[self.running + 1] = task, task
+    self.last, self.running, self.chunk = self.last + 1, self.running + 1, false
+    add_last(self)
   end
 end
 
---- The results of the next chunk and how many there are, waiting for them; nil at the end.
-function Stream:next()
-  self.given = self.given + self.out
-  self.out = 0
-  feed(self)
-  local task = self[self.first]
-  if not task then
-    self:close()
-    return nil
+local function advance(self)
+  if not self.over then
+    look(self)
+    feed(self)
   end
-  self[self.first] = nil
-  self.first = self.first + 1
-  local results = task.future:get()
+end
+
+--- Gives the results of a chunk that is the first, or raises its error.
+local function give(self, task, ok, results)
+  if is_done(task.future) then
+    self[self.first] = nil
+    self.first = self.first + 1
+  end
+  if not ok then
+    error(results, 0)
+  end
   self.out = task.count
   return results, task.count, task.index
 end
 
+--- The results of the next chunk and how many there are, waiting for them; nil at the end.
+function Stream:next()
+  self.given, self.out = self.given + self.out, 0
+  advance(self)
+  local task = self[self.first]
+  if task then
+    return give(self, task, pcall(task.future.get, task.future))
+  end
+  self:close()
+  if self.failed then
+    error(self.problem, 0)
+  end
+end
+
 --- Nothing more is asked for: what was not begun will not be.
 function Stream:close()
-  if self.over then
-    return
-  end
-  self.over = true
-  self.exhausted = true
-  for i = self.first, self.last do
-    self.crew:cancel(self[i])
-  end
-  if self.bar then
-    self.bar:finish()
+  local bar = self.bar
+  self.over, self.exhausted, self.bar = true, true, nil
+  if bar then
+    bar:finish()
   end
 end
 
@@ -163,8 +209,9 @@ local function open(crew, func, source, options)
   if type(source) == "table" then
     next_item, total = items_of(source)
   end
-  return setmetatable({
+  local self = setmetatable({
     crew = crew,
+    duty = nil,
     func = func,
     next_item = next_item,
     total = total,
@@ -176,13 +223,22 @@ local function open(crew, func, source, options)
     bar = options.label and progress.open(options.label, total),
     first = 1, -- of the chunks whose results are to be given,
     last = 0,
-    running = 0, -- chunks that are not finished
+    chunk = false, -- the next one, if it could not be added yet
+    under_way = {}, -- chunks that may not be finished,
+    running = 0, -- so many
     taken = 0, -- items
     out = 0, -- of them, whose results were given last, and
     given = 0, -- before
-    exhausted = false, -- are there no more items
+    taking = false, -- are items being taken
+    exhausted = false, -- are there no more items,
+    failed = false, -- for an error:
+    problem = nil,
     over = false,
   }, Stream)
+  self.duty = futures.duty(function()
+    advance(self)
+  end)
+  return self
 end
 
 return { open = open }

@@ -243,6 +243,47 @@ operation("a process", {
   end,
 })
 
+operation("joining a process", {
+  make = function()
+    return { process = remoteobj.process(function()
+      for i = 1, 3 do coroutine.yield { i } end
+      return "one", { 2 }
+    end):start() }
+  end,
+  run = function(made) equal(true, made.process:join()) end,
+  check = function(made) -- nothing is lost
+    equal(true, made.process:join())
+    local first, second = made.process:results()
+    equal("one", first)
+    equal(2, second[1])
+    local sum = 0
+    for value in made.process:iter() do sum = sum + value[1] end
+    equal(6, sum)
+  end,
+})
+
+operation("joining a process that fails", {
+  make = function() return { process = remoteobj.process { error, { code = 8 }, raises_ = false }:start() } end,
+  run = function(made) equal(true, made.process:join()) end,
+  check = function(made)
+    equal(true, made.process:join())
+    local ok, err = pcall(made.process.raise_any, made.process)
+    if ok or type(err) ~= "table" or err.code ~= 8 then error(err, 0) end
+    equal(1, #made.process.exc)
+  end,
+})
+
+operation("joining a process that dies", {
+  make = function() return { process = remoteobj.process { remoteobj.util.segfault, raises_ = false }:start() } end,
+  run = function(made) equal(true, made.process:join()) end,
+  check = function(made)
+    equal(true, made.process:join())
+    local ok, err = pcall(made.process.raise_any, made.process)
+    if ok or err.signal ~= "SIGSEGV" then error(err, 0) end
+    equal(1, #made.process.exc)
+  end,
+})
+
 operation("a process that yields", {
   run = function()
     local p <close> = remoteobj.process(function()
@@ -416,13 +457,80 @@ operation("stats", {
 })
 
 operation("a pool", {
-  plenty = true, -- a task whose bookkeeping finds no memory is never settled, which is still to be mended
   run = function()
     local pool <close> = remoteobj.pool(2)
     equal(6, pool:map(function(i) return 2 * i end, { 1, 2, 3 })[3])
     local ok, err = pcall(pool.map, pool, function() error { code = 4 } end, { 1 })
     if ok or type(err) ~= "table" or err.code ~= 4 then error(err, 0) end
     equal("x", pool:submit(string.rep, "x", 1):get())
+  end,
+})
+
+-- Nothing fails in workers that are there, though it may while they are started.
+local ample = { init = function()
+  scarce.memory(-1)
+  for _, name in ipairs(scarce.names) do scarce.fail(name, 0, 0) end
+end }
+
+local function double(i) return 2 * i end
+
+-- The pool can be used as before, unless an initializer has found no memory, and closed.
+local function works(made)
+  local ok, results, n = pcall(made.pool.map, made.pool, double, { 1, 2, 3, 4, 5 })
+  if ok then
+    equal(5, n)
+    equal(10, results[5])
+  elseif not tostring(results):find "not enough memory.*in local 'init'" then
+    error(results, 0)
+  end
+  made.pool:close()
+end
+
+operation("tasks of a pool", {
+  make = function() return { pool = remoteobj.pool(2, ample) } end,
+  run = function(made)
+    local futures = { made.pool:submit(double, 1), made.pool:submit(double, 2), made.pool:submit(double, 3) }
+    local done = 0
+    futures[1]:on_done(function() done = done + 1 end)
+    if made.pool:cancel(futures[3]) then futures[3] = nil end
+    local sum = 0
+    for i in made.pool:imap(double, { 1, 2, 3, 4, 5, 6, 7, 8 }) do
+      sum = sum + i
+      if i == 10 then break end
+    end
+    equal(30, sum)
+    remoteobj.wait(futures)
+    equal(1, done)
+    equal(4, futures[2]:get())
+  end,
+  check = works,
+})
+
+operation("workers that die", {
+  make = function() return { pool = remoteobj.pool(2, { retries = 1, init = ample.init }) } end,
+  run = function(made)
+    local crashes, doubles = made.pool:submit(remoteobj.util.segfault), made.pool:submit(double, 2)
+    local ok, err = pcall(crashes.get, crashes)
+    if ok or err.signal ~= "SIGSEGV" then error(err, 0) end
+    equal(4, doubles:get())
+    equal(6, made.pool:map(double, { 1, 2, 3 })[3])
+  end,
+  check = works,
+})
+
+operation("a pool that is killed", {
+  make = function()
+    local pool = remoteobj.pool(2)
+    return { pool = pool, futures = { pool:submit(remoteobj.sleep, 1000), pool:submit(remoteobj.sleep, 1000),
+      pool:submit(double, 1) } }
+  end,
+  run = function(made) made.pool:kill() end,
+  check = function(made)
+    made.pool:kill()
+    for _, future in ipairs(made.futures) do
+      equal(true, future:done())
+      equal(false, (pcall(future.get, future)))
+    end
   end,
 })
 

@@ -18,6 +18,7 @@ What is still to come: futures, and waiting for them.
 #include "base/options.h"
 #include "base/registry.h"
 #include "future/callback.h"
+#include "future/duty.h"
 
 #define METATABLE "remoteobj.Future"
 
@@ -83,8 +84,8 @@ static void open_future(lua_State *L, int index) {
   lua_pushcfunction(L, f->kind->open);
   lua_pushvalue(L, index);
   status = lua_pcall(L, 1, LUA_MULTRET, 0);
-  if (status == LUA_ERRMEM)
-    lua_error(L); /* there may be memory the next time */
+  if (status != LUA_OK && ro_is_memory_error(L, status))
+    lua_error(L);
   ro_future_keep(L, index, status == LUA_OK ? lua_gettop(L) - base : -1);
   if (f->kind->kept != NULL)
     f->kind->kept(lua_touserdata(L, index));
@@ -142,6 +143,24 @@ static int is_enough(Several *s) {
   return s->first == s->count;
 }
 
+/*
+** Does the duties that are due of the futures that are waited for first. Returns whether there were any; or -1 with the
+** error of one on the stack. [-0, +(0|1), -]
+*/
+static int do_duties(lua_State *L, const Several *s) {
+  lua_Integer end = s->all ? s->first + 1 : s->count;
+  int done = 0;
+  for (lua_Integer i = s->first; i < end; i++) {
+    ro_Duty *duty = s->futures[i]->duty;
+    if (duty == NULL || !ro_duty_is_due(duty))
+      continue;
+    if (ro_duty_do(L, duty) != 0)
+      return -1;
+    done = 1;
+  }
+  return done;
+}
+
 /* Waits until there is enough, or `deadline`. The futures are kept by the stack. [-0, +0, v] */
 static void wait_for(lua_State *L, Several *s, int64_t deadline) {
   int r = 0;
@@ -151,11 +170,13 @@ static void wait_for(lua_State *L, Several *s, int64_t deadline) {
   for (lua_Integer i = 0; i < s->count; i++)
     watch_source(s->futures[i]);
   do {
-    r = ro_wait_interests(L, deadline);
-  } while (r == 0 && !is_enough(s) && (deadline == RO_NEVER || ro_now() < deadline));
+    r = do_duties(L, s);
+    if (r == 0)
+      r = ro_wait_interests(L, deadline);
+  } while (r >= 0 && !is_enough(s) && (deadline == RO_NEVER || ro_now() < deadline));
   for (lua_Integer i = 0; i < s->count; i++)
     leave_source(s->futures[i]);
-  if (r != 0)
+  if (r < 0)
     lua_error(L);
 }
 
@@ -301,6 +322,13 @@ static void anchor(lua_State *L, int index) {
   lua_pop(L, 1);
 }
 
+/* It is to be announced, once it is settled. */
+static void want_announced(ro_Future *f) {
+  watch_source(f);
+  if (f->kind->announce != NULL)
+    f->kind->announce(f);
+}
+
 /***
 Calls a function once the future is done: at once when it is, else while this process waits inside the library, for whatever
 that be. So it should be short, and wait for nothing itself. An error that it raises then becomes a warning (see Lua's
@@ -327,19 +355,16 @@ static int future_on_done(lua_State *L) {
     lua_pushvalue(L, -1);
     anchor(L, 1);
     lua_setiuservalue(L, 1, RO_FUTURE_FUNCTIONS);
-    watch_source(f);
-    if (f->kind->announce != NULL)
-      f->kind->announce(f);
+    want_announced(f);
   }
   lua_pushvalue(L, 2);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
   return 0;
 }
 
-void ro_future_announce(lua_State *L, ro_Future *f) {
+/* Calls the functions that were given to on_done. [-0, +0, -] */
+static void call_functions(lua_State *L, ro_Future *f) {
   int base = lua_gettop(L);
-  if (!lua_checkstack(L, 12))
-    return;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &anchor_key) != LUA_TTABLE ||
       lua_rawgetp(L, -1, f) != LUA_TUSERDATA || lua_getiuservalue(L, -1, RO_FUTURE_FUNCTIONS) != LUA_TTABLE) {
     lua_settop(L, base);
@@ -355,6 +380,22 @@ void ro_future_announce(lua_State *L, ro_Future *f) {
   lua_pushnil(L);
   lua_setiuservalue(L, base + 2, RO_FUTURE_FUNCTIONS);
   lua_settop(L, base);
+}
+
+/* Takes away what follows it, and returns that. */
+static ro_Duty *take_follower(ro_Future *f) {
+  ro_Duty *follower = f->follower;
+  if (follower != NULL)
+    leave_source(f);
+  f->follower = NULL;
+  return follower;
+}
+
+void ro_future_announce(lua_State *L, ro_Future *f) {
+  ro_Duty *follower = take_follower(f);
+  call_functions(L, f);
+  if (follower != NULL) /* by now nothing may keep the future */
+    ro_duty_notice(L, follower);
 }
 
 /***
@@ -375,7 +416,11 @@ static void end_future(lua_State *L, ro_Asset *asset) {
 }
 
 static int future_gc(lua_State *L) {
-  ro_asset_end(L, &((ro_Future *)lua_touserdata(L, 1))->asset);
+  ro_Future *f = lua_touserdata(L, 1);
+  ro_Duty *follower = take_follower(f);
+  if (follower != NULL)
+    ro_duty_leave(L, follower);
+  ro_asset_end(L, &f->asset);
   return 0;
 }
 
@@ -411,17 +456,26 @@ ro_Future *ro_push_future(lua_State *L, ro_Lock *lock, const ro_FutureKind *kind
 
 static const ro_FutureKind by_hand = {NULL, NULL, NULL, NULL, NULL};
 
-/* new() -> a future that is settled by hand */
+enum { BY_HAND_DUTY = RO_FUTURE_OWN, BY_HAND_USERVALUES = 1 };
+
+/* new([duty]) -> a future that is settled by hand */
 static int l_new(lua_State *L) {
-  ro_push_future(L, ro_lock_of(L), &by_hand, sizeof(ro_Future), 0);
+  ro_Duty *duty = lua_isnoneornil(L, 1) ? NULL : ro_check_duty(L, 1);
+  ro_Future *f;
+  lua_settop(L, 1);
+  f = ro_push_future(L, ro_lock_of(L), &by_hand, sizeof(ro_Future), BY_HAND_USERVALUES);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, 2, BY_HAND_DUTY);
+  f->duty = duty;
   return 1;
 }
 
-/* settle(future, ok, ...) -> true, or false when it is done already */
+/* settle(future, ok, ...) -> true, or false when it is done already. An error, for want of memory, leaves all as it was. */
 static int l_settle(lua_State *L) {
   ro_Future *f = check_future(L, 1);
   int ok = lua_toboolean(L, 2);
   luaL_argcheck(L, f->kind == &by_hand, 1, "a future of another source");
+  luaL_checkstack(L, RO_FUTURE_ANNOUNCING, NULL);
   if (ro_future_is_done(f)) {
     lua_pushboolean(L, 0);
     return 1;
@@ -429,14 +483,74 @@ static int l_settle(lua_State *L) {
   if (!ok)
     lua_settop(L, 3);
   ro_future_keep(L, 1, ok ? lua_gettop(L) - 2 : -1);
+  f->duty = NULL;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, BY_HAND_DUTY);
   ro_future_announce(L, f);
   lua_pushboolean(L, 1);
   return 1;
 }
 
+/* is_done(future) */
+static int l_is_done(lua_State *L) {
+  lua_pushboolean(L, ro_future_is_done(check_future(L, 1)));
+  return 1;
+}
+
+/* outcome(future) -> true and its results, or false and its error */
+static int l_outcome(lua_State *L) {
+  const ro_Future *f = check_future(L, 1);
+  luaL_argcheck(L, ro_future_is_done(f), 1, "a future that is done expected");
+  lua_settop(L, 1);
+  if (f->state == NOTHING)
+    open_future(L, 1);
+  lua_pushboolean(L, f->state == RESULTS);
+  if (f->state == RESULTS)
+    return give(L, 1) + 1;
+  lua_getiuservalue(L, 1, RO_FUTURE_RESULT);
+  return 2;
+}
+
+/* The future at `index` is followed no more. [-0, +0, -] */
+static void leave(lua_State *L, int index) {
+  ro_Duty *follower = take_follower(lua_touserdata(L, index));
+  if (follower != NULL)
+    ro_duty_leave(L, follower);
+  lua_pushnil(L);
+  lua_setiuservalue(L, index, RO_FUTURE_FOLLOWER);
+}
+
+/* leave(future) */
+static int l_leave(lua_State *L) {
+  check_future(L, 1);
+  leave(L, 1);
+  return 0;
+}
+
+/* follow(future, duty) -> is it done */
+static int l_follow(lua_State *L) {
+  ro_Future *f = check_future(L, 1);
+  ro_Duty *duty = ro_check_duty(L, 2);
+  int done = ro_future_is_done(f);
+  luaL_argcheck(L, f->follower == NULL || f->follower == duty, 1, "another duty follows it");
+  lua_settop(L, 2);
+  if (done)
+    leave(L, 1);
+  else if (f->follower == NULL) {
+    ro_duty_follow(L, 2);
+    f->follower = duty;
+    want_announced(f);
+    lua_setiuservalue(L, 1, RO_FUTURE_FOLLOWER);
+  }
+  lua_pushboolean(L, done);
+  return 1;
+}
+
 void ro_open_future(lua_State *L) {
   static const luaL_Reg internals[] = {
-      {"new", l_new}, {"settle", l_settle}, {"watch", ro_watch_new}, {NULL, NULL}};
+      {"new", l_new},         {"settle", l_settle}, {"is_done", l_is_done},
+      {"outcome", l_outcome}, {"follow", l_follow}, {"leave", l_leave}, {"duty", ro_duty_new},
+      {"perform", ro_duty_perform}, {"watch", ro_watch_new}, {NULL, NULL}};
   lua_pushcfunction(L, l_wait);
   lua_setfield(L, -2, "wait");
   luaL_newlib(L, internals);

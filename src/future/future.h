@@ -5,14 +5,21 @@
 **
 ** For sources in Lua there are functions in the table `_future` of the module's C half:
 **
-**   new() -> future               one that is settled by hand
+**   new([duty]) -> future         one that is settled by hand; by the duty
 **   settle(future, ok, ...)       its results, or with ok = false its error; gives false if it was done already
+**   is_done(future)               without a look at what has come
+**   outcome(future) -> ok, ...    of one that is done: the results of get, as pcall gives them. For want of memory alone it
+**                                 raises an error: there may be some the next time
+**   duty(func [, lasts]) -> duty  see duty.h
+**   perform(duty)                 does it now
+**   follow(future, duty) -> done  has the duty done once the future is settled, if it is not done yet. Takes no memory
+**   leave(future)                 no more
 **   watch(fd, func) -> watch      as long as it is not closed (watch:close()), every wait of the library, whatever it
 **                                 waits for, watches `fd` too and calls func() when it is readable; func must read what
 **                                 made it so
 **
 ** So a source that reads descriptors of its own watches them, and settles its futures in `func`; one that is built on
-** other futures settles its own in what it gives to their on_done.
+** other futures has a duty that follows them, and settles its own.
 */
 #ifndef RO_FUTURE_H
 #define RO_FUTURE_H
@@ -23,6 +30,8 @@
 
 #include "base/estate.h"
 #include "lock/lock.h"
+
+typedef struct ro_Duty ro_Duty;
 
 typedef struct ro_Future ro_Future;
 
@@ -45,13 +54,15 @@ struct ro_Future {
   ro_Lock *lock;
   ro_Interest
       *source; /* is watched while anybody waits for the future; NULL: what is watched anyway settles it */
-  int home;    /* the process that made it */
+  ro_Duty *duty;     /* settles it; or NULL */
+  ro_Duty *follower; /* is done once it is settled; or NULL */
+  int home;          /* the process that made it */
   int state;   /* of what is kept of it, see future.c */
   int count;   /* how many results are kept */
 };
 
 /* User values of a future; those from RO_FUTURE_OWN on belong to its kind. */
-enum { RO_FUTURE_RESULT = 1, RO_FUTURE_FUNCTIONS, RO_FUTURE_OWN };
+enum { RO_FUTURE_RESULT = 1, RO_FUTURE_FUNCTIONS, RO_FUTURE_FOLLOWER, RO_FUTURE_OWN };
 
 /*
 ** Pushes a future of `size` bytes in the state of `lock`, zero behind the ro_Future, with `own` user values for its kind. It has a
@@ -70,7 +81,12 @@ int ro_future_is_done(const ro_Future *future);
 */
 void ro_future_keep(lua_State *L, int index, int count);
 
-/* Calls what was given to on_done, for a future that is done. Errors become warnings. [-0, +0, -] */
+#define RO_FUTURE_ANNOUNCING 8 /* stack slots that it takes to announce one */
+
+/*
+** Calls what was given to on_done, for a future that is done, and has the duty done that follows it. Errors of functions become
+** warnings. Needs RO_FUTURE_ANNOUNCING free stack slots, as every wait of the library has them. [-0, +0, -]
+*/
 void ro_future_announce(lua_State *L, ro_Future *future);
 
 /*

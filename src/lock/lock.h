@@ -109,7 +109,8 @@ int ro_wait_poll_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t dea
 
 /* ---- what every wait of the library watches besides what it waits for ---- */
 
-#define RO_INTEREST_MOST 3 /* descriptors of one */
+#define RO_INTEREST_MOST 3   /* descriptors of one */
+#define RO_INTEREST_SLOTS 16 /* of the stack, which `attend` finds free */
 
 /*
 ** A source of news that somebody has asked for: while it has users, every wait of the library in this state,

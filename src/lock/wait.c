@@ -343,6 +343,8 @@ int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline
   ro_Thread *self = ro_wait_self(lock);
   ro_Polled p;
   int ready, e;
+  if (!lua_checkstack(L, RO_INTEREST_SLOTS))
+    return fail(L, "not enough memory", 0);
   if (self == &lock->program && !ro_hook_tracked(lock, L))
     ro_hook_note(lock, L);
   if (check_told(L, lock) != 0)

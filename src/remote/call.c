@@ -54,6 +54,8 @@ static void call_collect(ro_Future *future) {
   Call *call = (Call *)future;
   const ro_Pending *p = &call->pending;
   int soon = !p->settled || call->answer.size > LARGE;
+  if (future->home == ro_pid() && p->settled && p->future != NULL)
+    ro_pending_unannounce(&call->proxy->client, p);
   if (future->home == ro_pid() && call->proxy->door.page != NULL && future->state == 0 && p->settled &&
       p->outcome == RO_ANSWERED)
     ro_client_put_late(call->proxy, p);

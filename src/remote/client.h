@@ -59,7 +59,7 @@ ro_Outcome ro_client_exchange(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *f
 */
 void ro_client_send(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending, size_t most);
 
-/* Calls ro_future_announce for futures that have been settled and ask for it. [-0, +0, -] */
+/* Calls ro_future_announce for futures that have been settled and ask for it. Needs RO_FUTURE_ANNOUNCING stack slots. [-0, +0, -] */
 void ro_client_announce(lua_State *L, struct ro_Proxy *proxy);
 
 #endif

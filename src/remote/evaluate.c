@@ -12,6 +12,7 @@ Carrying out what a view describes: here, or in the listener.
 #include "base/scratch.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
+#include "future/future.h"
 #include "remote/arrivals.h"
 #include "remote/call.h"
 #include "remote/callback.h"
@@ -184,7 +185,7 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
   ro_scratch_close(pending->answer);
   lua_rotate(L, base + 1, results);
   lua_settop(L, base + results);
-  if (proxy->client.due != NULL)
+  if (proxy->client.due != NULL && lua_checkstack(L, RO_FUTURE_ANNOUNCING)) /* else the next wait does that */
     ro_client_announce(L, proxy);
   return results;
 }

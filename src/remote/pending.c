@@ -75,6 +75,19 @@ void ro_pending_abandon(ro_Proxy *proxy, ro_Pending *pending) {
   end_calls(proxy, pending, 1);
 }
 
+void ro_pending_unannounce(ro_Client *client, const ro_Pending *pending) {
+  ro_Pending **link = &client->due, *last = NULL;
+  while (*link != NULL && *link != pending) {
+    last = *link;
+    link = &last->next;
+  }
+  if (*link == NULL)
+    return;
+  *link = pending->next;
+  if (client->last_due == pending)
+    client->last_due = last;
+}
+
 int ro_pending_is_sent(const ro_Client *client, const ro_Pending *pending) {
   return client->queued - ro_link_pending(&client->link) >= pending->end;
 }

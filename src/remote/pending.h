@@ -68,6 +68,9 @@ void ro_pending_settle(struct ro_Proxy *proxy, ro_Pending *pending, ro_Outcome o
 /* Its owner gives it up: an answer will be late. Harmless when it is settled. */
 void ro_pending_abandon(struct ro_Proxy *proxy, ro_Pending *pending);
 
+/* Its future, which was not announced yet, is collected. Harmless when it does not wait for that. */
+void ro_pending_unannounce(struct ro_Client *client, const ro_Pending *pending);
+
 /* Has the request gone out whole: before that it can't have been run. */
 int ro_pending_is_sent(const struct ro_Client *client, const ro_Pending *pending);
 

@@ -1,0 +1,183 @@
+#include "future/duty.h"
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "base/registry.h"
+#include "lock/lock.h"
+
+#define METATABLE "remoteobj.duty"
+
+/* In nanoseconds, from a failure until waits do it again. */
+#define PAUSE (RO_SECOND / 100)
+
+/* All duties, by their addresses; they are held weakly. */
+static const char all_key = 0;
+
+/*
+** Keeps the duties that must not be collected, by their addresses; of others there is `false`, so that it takes no memory to
+** keep one.
+*/
+static const char kept_key = 0;
+
+/* Its user value is the function. */
+struct ro_Duty {
+  ro_Interest interest; /* first, so that it stands for the whole; used while it is due */
+  ro_Lock *lock;
+  int due;
+  int64_t again;     /* when, if it is due */
+  int lasts;         /* must not be collected while it follows something */
+  int follows;       /* futures that are not settled, if it lasts */
+  int running;       /* how often it is being done */
+  int finalized;
+  unsigned failures; /* so far */
+};
+
+ro_Duty *ro_check_duty(lua_State *L, int index) {
+  return luaL_checkudata(L, index, METATABLE);
+}
+
+int ro_duty_is_due(const ro_Duty *duty) {
+  return duty->due;
+}
+
+/* Keeps the value on top, which is the duty, or false; pops it. [-1, +0, -] */
+static void keep(lua_State *L, const ro_Duty *d) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
+  lua_insert(L, -2);
+  lua_rawsetp(L, -2, d);
+  lua_pop(L, 1);
+}
+
+static void keep_no_more(lua_State *L, const ro_Duty *d) {
+  if (d->due || d->follows > 0 || d->finalized)
+    return;
+  lua_pushboolean(L, 0);
+  keep(L, d);
+}
+
+static void set_due(ro_Duty *d) {
+  d->again = ro_now() + PAUSE;
+  if (!d->due)
+    ro_interest_use(d->lock, &d->interest);
+  else
+    ro_interest_changed(d->lock, &d->interest);
+  d->due = 1;
+}
+
+static void clear_due(ro_Duty *d) {
+  if (d->due)
+    ro_interest_drop(d->lock, &d->interest);
+  d->due = 0;
+}
+
+/* Does the duty on top, which is popped; as ro_duty_do. [-1, +(0|1), -] */
+static int attempt(lua_State *L, ro_Duty *d) {
+  unsigned failures = d->failures;
+  int status, base = lua_gettop(L) - 1;
+  lua_pushvalue(L, -1);
+  lua_getiuservalue(L, -1, 1);
+  lua_remove(L, -2);
+  d->running++;
+  status = lua_pcall(L, 0, 0, 0);
+  d->running--;
+  if (status != LUA_OK && !d->finalized) {
+    d->failures++;
+    set_due(d);
+    lua_insert(L, -2);
+    keep(L, d);
+    return -1;
+  }
+  if (d->failures == failures)
+    clear_due(d);
+  lua_settop(L, base);
+  keep_no_more(L, d);
+  return 0;
+}
+
+int ro_duty_do(lua_State *L, ro_Duty *d) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &all_key);
+  if (lua_rawgetp(L, -1, d) != LUA_TUSERDATA || d->finalized) { /* it is being collected */
+    lua_pop(L, 2);
+    return 0;
+  }
+  lua_remove(L, -2);
+  return attempt(L, d);
+}
+
+void ro_duty_follow(lua_State *L, int index) {
+  ro_Duty *d = lua_touserdata(L, index);
+  if (!d->lasts)
+    return;
+  d->follows++;
+  lua_pushvalue(L, index);
+  keep(L, d);
+}
+
+void ro_duty_leave(lua_State *L, ro_Duty *d) {
+  if (!d->lasts)
+    return;
+  d->follows--;
+  keep_no_more(L, d);
+}
+
+void ro_duty_notice(lua_State *L, ro_Duty *d) {
+  if (ro_duty_do(L, d) != 0)
+    lua_pop(L, 1);
+  ro_duty_leave(L, d);
+}
+
+static nfds_t duty_watch(ro_Interest *interest, struct pollfd *fds, int64_t *until) {
+  const ro_Duty *d = (ro_Duty *)interest;
+  (void)fds;
+  if (d->running == 0 && d->again < *until)
+    *until = d->again;
+  return 0;
+}
+
+static void duty_attend(lua_State *L, ro_Interest *interest) {
+  ro_Duty *d = (ro_Duty *)interest;
+  if (d->due && d->running == 0 && d->again <= ro_now() && ro_duty_do(L, d) != 0)
+    lua_pop(L, 1);
+}
+
+int ro_duty_perform(lua_State *L) {
+  ro_Duty *d = ro_check_duty(L, 1);
+  lua_settop(L, 1);
+  attempt(L, d);
+  return 0;
+}
+
+static int duty_gc(lua_State *L) {
+  ro_Duty *d = lua_touserdata(L, 1);
+  clear_due(d);
+  d->finalized = 1;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, d);
+  return 0;
+}
+
+int ro_duty_new(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", duty_gc}, {NULL, NULL}};
+  enum { FUNCTION = 1, LASTS, DUTY };
+  ro_Duty *d;
+  luaL_checktype(L, FUNCTION, LUA_TFUNCTION);
+  lua_settop(L, LASTS);
+  d = lua_newuserdatauv(L, sizeof *d, 1);
+  *d = (ro_Duty){.interest = {.watch = duty_watch, .attend = duty_attend},
+                 .lock = ro_lock_of(L),
+                 .lasts = lua_toboolean(L, LASTS)};
+  lua_pushvalue(L, FUNCTION);
+  lua_setiuservalue(L, DUTY, 1);
+  ro_push_metatable(L, METATABLE, metamethods);
+  ro_push_kept_table(L, &all_key, "v");
+  lua_pushvalue(L, DUTY);
+  lua_rawsetp(L, -2, d);
+  ro_push_kept_table(L, &kept_key, NULL);
+  lua_pushboolean(L, 0);
+  lua_rawsetp(L, -2, d);
+  lua_pop(L, 2);
+  lua_setmetatable(L, DUTY);
+  return 1;
+}

@@ -1,0 +1,41 @@
+/*
+** Duties: functions in Lua that take in what has come and settle the futures that others wait for. A duty is done when
+** a future has been settled that it follows. Where it fails, for want of memory mostly, it is due: every wait of the
+** library does it again, a moment later; who waits for one of its futures does it himself, and raises what comes of that.
+** So nothing that it has to do is forgotten, and nobody waits for what won't be done.
+*/
+#ifndef RO_DUTY_H
+#define RO_DUTY_H
+
+#include <lua.h>
+
+typedef struct ro_Duty ro_Duty;
+
+/*
+** duty(func [, lasts]) -> duty; a lua_CFunction. One that lasts is not collected while it follows something. The function must do what there is to do and has not been done yet, wherever it has been torn
+** the last time, also while it is being done further out.
+*/
+int ro_duty_new(lua_State *L);
+
+/* perform(duty): does it now; a lua_CFunction. Raises nothing: if it fails it is due. */
+int ro_duty_perform(lua_State *L);
+
+/* The duty at `index`, or an error. [-0, +0, v] */
+ro_Duty *ro_check_duty(lua_State *L, int index);
+
+/* Has it failed, and is to be done again. */
+int ro_duty_is_due(const ro_Duty *duty);
+
+/* Does it; returns 0, or -1 with its error on the stack. One that is due or follows something. Needs four free stack slots. [-0, +(0|1), -] */
+int ro_duty_do(lua_State *L, ro_Duty *duty);
+
+/* It follows a future more, which refers to it from now on; the duty is at `index`. [-0, +0, -] */
+void ro_duty_follow(lua_State *L, int index);
+
+/* That future was settled: does the duty. Needs four free stack slots. [-0, +0, -] */
+void ro_duty_notice(lua_State *L, ro_Duty *duty);
+
+/* That future was collected. [-0, +0, -] */
+void ro_duty_leave(lua_State *L, ro_Duty *duty);
+
+#endif
