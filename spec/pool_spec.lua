@@ -579,7 +579,8 @@ describe("a worker that dies", function()
   after_each(finish)
 
   it("is replaced when it had nothing to do", function()
-    local pool <close> = remoteobj.pool(1)
+    local pool <close> = remoteobj.pool(1, { object = ends_held }) -- before it waits, for which it may open more itself
+    local function object(n) return n end
     local first, held = pool:submit(pid):get(), nil
     for _ = 1, 6 do
       collectgarbage() -- handles of those before
@@ -587,7 +588,7 @@ describe("a worker that dies", function()
       signal.kill(first, signal.SIGKILL)
       local second = pool:submit(pid):get()
       assert.not_equal(first, second)
-      local holds = pool:submit(ends_held):get()
+      local holds = pool:submit(object):get()
       held = held or holds
       assert.equal(held, holds) -- nothing of those before
       first = second
