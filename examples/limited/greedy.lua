@@ -23,7 +23,7 @@ do
   for i = 1, 10 do
     kept[i] = store.text:rep(50 * 1024)
   end
-  local ok, err = pcall(remote.grow, remote, 350 * 1024)
+  local ok, err = pcall(remote.grow, remote, 300 * 1024)
   print("here", ok, #kept, ok and "it had room" or err)
 end
 collectgarbage()

@@ -1,11 +1,12 @@
 --- The workers of a pool and the tasks that wait for one, in the process that has made the pool.
 --
--- There is one way in which everything moves on, `advance`: it looks what has become of the requests under way and of the
--- workers, and does what follows from that. It is the crew's duty (`src/future/duty.h`), done when an answer has come, while the
--- program waits inside the library, for whatever that be. It may be torn at any point, by an error that is thrown in or for
--- want of memory, and be done again inside itself, where it calls functions of the program: so what is true of a task or
--- a worker is written in one place, in tables that are there from the beginning, and it looks again after whatever may take
--- time. What is not done yet is done the next time; who waits for a task hears of what has failed.
+-- There is one way in which everything moves on, `advance`: it looks what has become of the requests under way and of
+-- the workers, and does what follows from that. It is the crew's duty (`src/future/duty.h`), done when an answer has
+-- come, while the program waits inside the library, for whatever that be. It may be torn at any point, by an error that
+-- is thrown in or for want of memory, and be done again inside itself, where it calls functions of the program: so what
+-- is true of a task or a worker is written in one place, in tables that are there from the beginning, and it looks anew
+-- after whatever may take time. What is not done yet is done the next time; who waits for a task hears of what has
+-- failed.
 
 local core = require "remoteobj.core"
 local spawn = require "remoteobj.spawn"

@@ -5,8 +5,8 @@ local core = require "remoteobj.core"
 local native = core._process
 local pack, unpack = table.pack, table.unpack
 
---- What the cell of a worker holds before it listens, and before it is ready. Then it holds the number of the task that was
--- begun last, 0 at first: who finds the worker dead knows from it which task that was.
+--- What the cell of a worker holds before it listens, and before it is ready. Then it holds the number of the task that
+-- was begun last, 0 at first: who finds the worker dead knows from it which task that was.
 local STARTING, LISTENING, READY = -2, -1, 0
 
 --- The object that a worker listens for. Tasks count from 1 on in each worker; `index` is what the pool calls a task.

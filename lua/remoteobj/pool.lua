@@ -17,8 +17,8 @@ local methods = {}
 local Pool = { __name = "remoteobj.Pool", __index = methods }
 
 --- Makes a pool: processes that carry out tasks. They see all values as they are now, those that replace others as
--- they are then. They end with the pool: when it is closed or killed, when nobody has it any more and its tasks are done,
--- or with the program.
+-- they are then. They end with the pool: when it is closed or killed, when nobody has it any more and its tasks are
+-- done, or with the program.
 -- @function pool
 -- @tparam[opt] integer n how many, by default as many as there are processors
 -- @tparam[opt] table options what workers are like

@@ -35,7 +35,7 @@ local function plan_step(dice, name)
   }
 end
 
--- A pool that is dropped keeps its workers until the program ends: for processes of their own.
+-- A pool that is dropped has its workers until it is collected: for processes of their own.
 local ENDS = { process = { "close", "close", "kill", "drop" }, thread = { "close", "close", "kill" } }
 
 function pools.plan(dice, name, place)

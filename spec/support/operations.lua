@@ -467,6 +467,7 @@ operation("a pool", {
 })
 
 -- Nothing fails in workers that are there, though it may while they are started.
+local scarce = _G.scarce
 local ample = { init = function()
   scarce.memory(-1)
   for _, name in ipairs(scarce.names) do scarce.fail(name, 0, 0) end

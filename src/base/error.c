@@ -117,5 +117,6 @@ int ro_raise(lua_State *L, ro_ErrorKind kind, const char *format, ...) {
 
 /* Lua raises it with a status of its own, the library, for memory that is not Lua's, as any error. */
 int ro_is_memory_error(lua_State *L, int status) {
-  return status == LUA_ERRMEM || (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "not enough memory") == 0);
+  return status == LUA_ERRMEM ||
+         (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "not enough memory") == 0);
 }

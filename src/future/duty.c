@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/registry.h"
 #include "lock/lock.h"
 
@@ -20,15 +21,18 @@ static const char all_key = 0;
 */
 static const char kept_key = 0;
 
-/* Its user value is the function. */
+/* Its user values are the function and an error. */
+enum { FUNCTION = 1, ERROR };
+
 struct ro_Duty {
   ro_Interest interest; /* first, so that it stands for the whole; used while it is due */
   ro_Lock *lock;
   int due;
-  int64_t again;     /* when, if it is due */
-  int lasts;         /* must not be collected while it follows something */
-  int follows;       /* futures that are not settled, if it lasts */
-  int running;       /* how often it is being done */
+  int64_t again; /* when, if it is due */
+  int lasts;     /* must not be collected while it follows something */
+  int follows;   /* futures that are not settled, if it lasts */
+  int running;   /* how often it is being done */
+  int unheard; /* there is an error that it has failed with, which is not for want of memory and was told to nobody */
   int finalized;
   unsigned failures; /* so far */
 };
@@ -38,7 +42,7 @@ ro_Duty *ro_check_duty(lua_State *L, int index) {
 }
 
 int ro_duty_is_due(const ro_Duty *duty) {
-  return duty->due;
+  return duty->due || duty->unheard;
 }
 
 /* Keeps the value on top, which is the duty, or false; pops it. [-1, +0, -] */
@@ -76,13 +80,18 @@ static int attempt(lua_State *L, ro_Duty *d) {
   unsigned failures = d->failures;
   int status, base = lua_gettop(L) - 1;
   lua_pushvalue(L, -1);
-  lua_getiuservalue(L, -1, 1);
+  lua_getiuservalue(L, -1, FUNCTION);
   lua_remove(L, -2);
   d->running++;
   status = lua_pcall(L, 0, 0, 0);
   d->running--;
   if (status != LUA_OK && !d->finalized) {
     d->failures++;
+    if (!ro_is_memory_error(L, status)) {
+      d->unheard = 1;
+      lua_pushvalue(L, -1);
+      lua_setiuservalue(L, -3, ERROR);
+    }
     set_due(d);
     lua_insert(L, -2);
     keep(L, d);
@@ -95,14 +104,35 @@ static int attempt(lua_State *L, ro_Duty *d) {
   return 0;
 }
 
-int ro_duty_do(lua_State *L, ro_Duty *d) {
+/* Pushes the duty and returns 1; or 0 if it is being collected. [-0, +(0|1), -] */
+static int push_duty(lua_State *L, const ro_Duty *d) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &all_key);
-  if (lua_rawgetp(L, -1, d) != LUA_TUSERDATA || d->finalized) { /* it is being collected */
+  if (lua_rawgetp(L, -1, d) != LUA_TUSERDATA || d->finalized) {
     lua_pop(L, 2);
     return 0;
   }
   lua_remove(L, -2);
-  return attempt(L, d);
+  return 1;
+}
+
+int ro_duty_do(lua_State *L, ro_Duty *d) {
+  int status = -1;
+  if (!push_duty(L, d))
+    return 0;
+  if (d->unheard) {
+    lua_getiuservalue(L, -1, ERROR);
+    lua_remove(L, -2);
+  } else {
+    status = attempt(L, d);
+  }
+  d->unheard = 0;
+  return status;
+}
+
+/* The same where nobody hears of it. [-0, +0, -] */
+static void do_quietly(lua_State *L, ro_Duty *d) {
+  if (push_duty(L, d) && attempt(L, d) != 0)
+    lua_pop(L, 1);
 }
 
 void ro_duty_follow(lua_State *L, int index) {
@@ -122,8 +152,7 @@ void ro_duty_leave(lua_State *L, ro_Duty *d) {
 }
 
 void ro_duty_notice(lua_State *L, ro_Duty *d) {
-  if (ro_duty_do(L, d) != 0)
-    lua_pop(L, 1);
+  do_quietly(L, d);
   ro_duty_leave(L, d);
 }
 
@@ -137,8 +166,8 @@ static nfds_t duty_watch(ro_Interest *interest, struct pollfd *fds, int64_t *unt
 
 static void duty_attend(lua_State *L, ro_Interest *interest) {
   ro_Duty *d = (ro_Duty *)interest;
-  if (d->due && d->running == 0 && d->again <= ro_now() && ro_duty_do(L, d) != 0)
-    lua_pop(L, 1);
+  if (d->due && d->running == 0 && d->again <= ro_now())
+    do_quietly(L, d);
 }
 
 int ro_duty_perform(lua_State *L) {
@@ -160,16 +189,16 @@ static int duty_gc(lua_State *L) {
 
 int ro_duty_new(lua_State *L) {
   static const luaL_Reg metamethods[] = {{"__gc", duty_gc}, {NULL, NULL}};
-  enum { FUNCTION = 1, LASTS, DUTY };
+  enum { LASTS = 2, DUTY };
   ro_Duty *d;
   luaL_checktype(L, FUNCTION, LUA_TFUNCTION);
   lua_settop(L, LASTS);
-  d = lua_newuserdatauv(L, sizeof *d, 1);
+  d = lua_newuserdatauv(L, sizeof *d, 2);
   *d = (ro_Duty){.interest = {.watch = duty_watch, .attend = duty_attend},
                  .lock = ro_lock_of(L),
                  .lasts = lua_toboolean(L, LASTS)};
   lua_pushvalue(L, FUNCTION);
-  lua_setiuservalue(L, DUTY, 1);
+  lua_setiuservalue(L, DUTY, FUNCTION);
   ro_push_metatable(L, METATABLE, metamethods);
   ro_push_kept_table(L, &all_key, "v");
   lua_pushvalue(L, DUTY);

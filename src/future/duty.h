@@ -1,7 +1,8 @@
 /*
 ** Duties: functions in Lua that take in what has come and settle the futures that others wait for. A duty is done when
 ** a future has been settled that it follows. Where it fails, for want of memory mostly, it is due: every wait of the
-** library does it again, a moment later; who waits for one of its futures does it himself, and raises what comes of that.
+** library does it again, a moment later; who waits for one of its futures does it himself, and raises what comes of that. He also
+** hears what else it has failed with, as that may have been an error that was thrown into the program.
 ** So nothing that it has to do is forgotten, and nobody waits for what won't be done.
 */
 #ifndef RO_DUTY_H
@@ -23,10 +24,10 @@ int ro_duty_perform(lua_State *L);
 /* The duty at `index`, or an error. [-0, +0, v] */
 ro_Duty *ro_check_duty(lua_State *L, int index);
 
-/* Has it failed, and is to be done again. */
+/* Has it failed, so that who waits for one of its futures has to do it. */
 int ro_duty_is_due(const ro_Duty *duty);
 
-/* Does it; returns 0, or -1 with its error on the stack. One that is due or follows something. Needs four free stack slots. [-0, +(0|1), -] */
+/* Does it; returns 0, or -1 with its error, or one that nobody has heard yet, on the stack. Needs four free stack slots. [-0, +(0|1), -] */
 int ro_duty_do(lua_State *L, ro_Duty *duty);
 
 /* It follows a future more, which refers to it from now on; the duty is at `index`. [-0, +0, -] */

@@ -53,12 +53,12 @@ struct ro_Future {
   const ro_FutureKind *kind;
   ro_Lock *lock;
   ro_Interest
-      *source; /* is watched while anybody waits for the future; NULL: what is watched anyway settles it */
-  ro_Duty *duty;     /* settles it; or NULL */
+      *source;   /* is watched while anybody waits for the future; NULL: what is watched anyway settles it */
+  ro_Duty *duty; /* settles it; or NULL */
   ro_Duty *follower; /* is done once it is settled; or NULL */
   int home;          /* the process that made it */
-  int state;   /* of what is kept of it, see future.c */
-  int count;   /* how many results are kept */
+  int state;         /* of what is kept of it, see future.c */
+  int count;         /* how many results are kept */
 };
 
 /* User values of a future; those from RO_FUTURE_OWN on belong to its kind. */

@@ -28,7 +28,7 @@ typedef struct Book {
   ro_Asset asset; /* first, so that it stands for the whole */
   ro_Journal journal;
   ro_Buffer record; /* that was read, but not taken yet; or nothing */
-  int owner; /* the process that made it; forks have copies */
+  int owner;        /* the process that made it; forks have copies */
 } Book;
 
 static ro_Journal *check_journal(lua_State *L) {
