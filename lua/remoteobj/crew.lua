@@ -395,13 +395,14 @@ local function give_up(self, member, problem)
   end
 end
 
---- The worker may be replaced, unless that has led nowhere, or its initializer has raised an error.
+--- The worker may be replaced, unless that has led nowhere. An initializer that has raised an error, or crashes each
+-- time, is the end of all.
 local function bury(self, member, begun)
   local cause = member.cause
   local crashed = getmetatable(cause) == core.Error and cause.kind == "ProcessDied"
   local failures = begun > desk.READY and 0 or member.failures + 1
   member.failures, member.state, member.cause = failures, ABSENT, false
-  if begun < desk.READY and begun ~= desk.STARTING and not crashed then
+  if begun == desk.LISTENING and not (crashed and failures < MOST_STARTS) then
     self.broken, self.problem = true, cause
   elseif failures >= MOST_STARTS then
     give_up(self, member, cause)

@@ -97,4 +97,4 @@ local function run(desk, remote, init, object)
 end
 native.name_function(run)
 
-return { STARTING = STARTING, READY = READY, new = new_desk, run = run }
+return { STARTING = STARTING, LISTENING = LISTENING, READY = READY, new = new_desk, run = run }

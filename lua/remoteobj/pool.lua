@@ -173,7 +173,7 @@ function Call.send(remote, number, task)
   return remote:call(number, task.index, task.func, unpack(arguments, 1, arguments.n))
 end
 
---- In place of what its own call sends, the error names what the program has given.
+-- In place of what its own call sends, the error names what the program has given.
 function Call.mend(problem)
   if getmetatable(problem) == core.Error and problem.kind == "Unsendable" then
     problem.message = problem.message:gsub("^cannot send argument (%d+)", function(number)
