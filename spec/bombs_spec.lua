@@ -297,9 +297,11 @@ describe("a process", function()
   -- The journal of an Except that is made, and its key, as a child has them that has recorded something.
   local function journal_of(before)
     for fd in pairs(raw.all_new(before, "%(deleted%)$", 2)) do
-      local file = assert(io.open("/proc/self/fd/" .. fd, "rb"))
-      local key = file:read(8)
-      file:close()
+      local file = io.open("/proc/self/fd/" .. fd, "rb") -- none if it was closed just now
+      local key = file and file:read(8)
+      if file then
+        file:close()
+      end
       if key then
         return fd, (("=i8"):unpack(key))
       end
@@ -407,7 +409,9 @@ describe("a process", function()
   end)
 end)
 
-describe("a listener", function()
+-- With POSIX alone a process wakes itself by pipes, which spec.support.raw can't tell from a connection's in a listener.
+local on_linux = (os.getenv "BUILD" or ""):find "no%-linux" and pending or describe
+on_linux("a listener", function()
   local object, proxy, server, before, requests
 
   -- It says what it is told to, over the bare connection: before the answer to the call in which it does so.
