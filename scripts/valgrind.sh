@@ -1,14 +1,34 @@
 #!/bin/sh
-# Does all operations of the specs once under valgrind, and closes the state: no memory may be used wrongly or lost, in
-# no process, and no descriptor be left. (The specs themselves leave descriptors open as they end, and children do, which
-# end by _exit.) Valgrind knows too few of Linux's own calls: it watches the build with POSIX alone.
+# Runs specs under valgrind, each file in a process of its own, and first all operations once (docs/testing.md). No process
+# may use memory wrongly. In those that have closed their state none may be lost, and no descriptor of the library's be
+# left; others end by _exit, or are killed, with all they have.
 #
-# Usage: valgrind.sh PROGRAM   which is spec/support/scarce.c
+# Usage: valgrind.sh JOBS FILE...           as scripts/run-specs.sh
+#        valgrind.sh --run PROGRAM ARG...   a program under valgrind, which leaves its log in the folder VALGRIND_LOGS
+#        valgrind.sh --apart COMMAND...     a command whose programs have a folder for themselves: ids of processes come again
+# Variables: BUILD, and those of scripts/run-specs.sh
 set -u
-logs=$(mktemp -d) || exit 1
-trap 'rm -rf "$logs"' EXIT
 
-cat >"$logs/all.lua" <<'END'
+case $1 in
+--run)
+  shift
+  exec valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --track-fds=yes \
+    --fair-sched=yes --num-callers=20 --log-file="$VALGRIND_LOGS/%p.log" "$@" 3<&-
+  ;;
+--apart)
+  shift
+  VALGRIND_LOGS=$(mktemp -d "$VALGRIND_LOGS/XXXXXX") || exit 1
+  export VALGRIND_LOGS
+  exec "$@"
+  ;;
+esac
+
+VALGRIND_LOGS=$(mktemp -d) || exit 1
+export VALGRIND_LOGS
+trap 'rm -rf "$VALGRIND_LOGS"' EXIT
+status=0
+
+cat >"$VALGRIND_LOGS/all.lua" <<'END'
 local operations = dofile "spec/support/operations.lua"
 operations.begin()
 for _, operation in ipairs(operations) do
@@ -19,24 +39,29 @@ for _, operation in ipairs(operations) do
 end
 operations.finish()
 END
-
-valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --track-fds=yes \
-  --fair-sched=yes --log-file="$logs/log.%p" "$1" "$logs/all.lua" 3<&- &
-pid=$!
-wait "$pid"
-status=$?
-[ "$status" -eq 0 ] || echo "valgrind: the operations ended with $status"
-
-# What is wrong with memory, of any process; which descriptors are left, of the first one.
-for log in "$logs"/log.*; do
-  if grep -q 'Invalid\|uninitialised\|lost in loss record\|overlap' "$log"; then
-    cat "$log"
-    status=1
-  fi
-done
-if grep -A 3 'Open .* descriptor\|Open .*socket' "$logs/log.$pid" | grep -q 'at 0x'; then
-  cat "$logs/log.$pid"
+sh "$0" --run "$BUILD/spec/scarce" "$VALGRIND_LOGS/all.lua" >"$VALGRIND_LOGS/all.out" || {
+  cat "$VALGRIND_LOGS/all.out"
+  echo "valgrind: the operations have failed"
   status=1
-fi
-[ "$status" -eq 0 ] && echo "valgrind: nothing to complain of in $(ls "$logs"/log.* | wc -l) processes"
-exit "$status"
+}
+BUSTED="sh $0 --apart ${BUSTED:-busted}" sh scripts/run-specs.sh "$@" || status=1
+
+# Was memory used wrongly, or is something left that the state has not given back.
+complains() {
+  if grep -q 'Invalid\|uninitialised\|overlap\|Mismatched\|silly' "$1"; then return; fi
+  grep -q 'the state was closed' "$1" || return 1
+  grep -q 'definitely lost in loss record' "$1" ||
+    sed -n '/^==[0-9]*== Open .*\(descriptor\|socket\)/,/^==[0-9]*== *$/p' "$1" | grep -q ': ro_'
+}
+
+find "$VALGRIND_LOGS" -name '*.log' >"$VALGRIND_LOGS/all"
+wrong=0
+while read -r log; do
+  if complains "$log"; then
+    cat "$log"
+    wrong=$((wrong + 1))
+  fi
+done <"$VALGRIND_LOGS/all"
+closed=$(xargs grep -l 'the state was closed' <"$VALGRIND_LOGS/all" | wc -l)
+echo "valgrind: $(wc -l <"$VALGRIND_LOGS/all") processes, $closed of which have closed their state; $wrong have done something wrong"
+[ "$status" -eq 0 ] && [ "$wrong" -eq 0 ]

@@ -248,7 +248,7 @@ describe("a callback", function()
 
       it("whose client waits no more is an error there", function()
         local ok, err = pcall(function()
-          return proxy:with_ { timeout = 0.2 }:witness(callback(function()
+          return proxy:with_ { timeout = 0.2 * wait.SLOWNESS }:witness(callback(function()
             wait.until_true(function() return proxy.outcome:get_() end, "the call to end")
           end))
         end)
