@@ -98,12 +98,20 @@ describe("on a terminal", function()
 
   it("Ctrl-C can be caught, in the program and in its children", function()
     local session <close>, pids = start [[
-      local child = begun { function()
-        local ok, message = pcall(remoteobj.sleep, 1000)
+      -- Both tell when they are where they catch it. What a process yields is sent outside of its function.
+      local is_ready, ready = unistd.pipe()
+      local child = remoteobj.process(function()
+        local ok, message = pcall(function()
+          unistd.write(ready, "!")
+          remoteobj.sleep(1000)
+        end)
         return ok, tostring(message):match "interrupted!"
-      end }
-      tell(child)
-      local ok, message = pcall(remoteobj.sleep, 1000)
+      end):start()
+      unistd.read(is_ready, 1)
+      local ok, message = pcall(function()
+        tell(child)
+        remoteobj.sleep(1000)
+      end)
       child:join()
       print(ok, message:match "interrupted!", child:results())
     ]]
