@@ -204,7 +204,7 @@ $(BUILD)/obj/spec/%.o: spec/support/%.c $(BUILD)/obj/flags
 	$(call say,CC $<)
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(ALL_CFLAGS)) -D_GNU_SOURCE -c -o $@ $<
 
-.PHONY: sanitizing check-asan check-tsan check-valgrind
+.PHONY: sanitizing check-asan check-tsan check-valgrind check-delays
 sanitizing:
 	@sh scripts/setup.sh sanitize
 
@@ -221,14 +221,32 @@ check-valgrind: sanitizing
 check-watched: all spec-programs
 	@BUSTED="$(BUSTED)" BUSTED_ARGS="$(BUSTED_ARGS)" SPEC_LIMIT=3000 sh scripts/valgrind.sh $(JOBS) $(SPEC)
 
+# The specs while calls of the system and of threads are slow at random (docs/testing.md). SEED makes the choices of a run
+# again; CHANCE is that of a delay, at each call, LONGEST how many milliseconds it may last.
+SEED =
+UNDELAYED = bench rock install reference examples
+CHANCE = 0.03
+LONGEST = 3
+check-delays: SPEC = $(filter-out $(UNDELAYED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
+check-delays: JOBS = 4
+check-delays: all spec-programs
+	@BUSTED="$(BUSTED)" BUSTED_ARGS="$(BUSTED_ARGS)" CHANCE="$(CHANCE)" LONGEST="$(LONGEST)" SEED="$(SEED)" \
+	  sh scripts/delays.sh $(BUILD)/spec/delays.so $(JOBS) $(SPEC)
+
 # An interpreter for specs, in which memory and system calls fail when the script says so.
 WRAPPED = $(shell sed -n 's/^  X.[^,]*, \([a-z0-9_]*\),.*/\1/p' spec/support/failing.c)
 .PHONY: spec-programs
-spec-programs: $(BUILD)/spec/scarce
+spec-programs: $(BUILD)/spec/scarce $(BUILD)/spec/delays.so
 $(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/failing.h $(EXTRA_OBJECTS) $(STATIC_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC $<)
 	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c %.o %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl
+
+# Never instrumented: it is preloaded into programs that have no runtime of a sanitizer. What it defines is seen.
+$(BUILD)/spec/delays.so: spec/support/delays.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC $<)
+	$(Q)$(CC) $(filter-out -fsanitize=% -fvisibility=hidden,$(ALL_CFLAGS)) -D_GNU_SOURCE -shared -o $@ $< -ldl
 
 # Bytes from elsewhere (docs/testing.md): programs that replay files, which the specs build, and the same with a fuzzer. What
 # the fuzzer finds new it puts beside the build; spec/corpus holds the few that the specs replay. Leaks are looked for when a target
@@ -254,7 +272,6 @@ fuzz: sanitizing
 	done
 
 # Everything at random, with random kills; SEED does a run again, ROUND one of its rounds again and again.
-SEED =
 ROUND =
 .PHONY: soak
 soak: all
@@ -383,6 +400,8 @@ help:
 	@echo "                         (SPEC=spec/x_spec.lua: these; BUSTED_ARGS=...: options of busted;"
 	@echo "                         JOBS=2: so many files at a time)"
 	@echo "make check-asan          run them on a build with ASan and UBSan; check-tsan with TSan; check-valgrind"
+	@echo "make check-delays        run them while calls of the system and of threads are slow at random (SEED=...: a run"
+	@echo "                         again; CHANCE=0.03: of a delay at each call; LONGEST=3: milliseconds)"
 	@echo "make soak                everything at random for SECONDS=60, with random kills (SEED=...: a run again;"
 	@echo "                         ROUND=...: one of its rounds, again and again)"
 	@echo "make fuzz                let a fuzzer look for bytes that do harm (SECONDS=60 for each target)"
