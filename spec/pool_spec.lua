@@ -822,6 +822,47 @@ describe("a worker that does not become ready", function()
   end)
 end)
 
+describe("a pool that several threads use at once", function()
+  before_each(function()
+    remoteobj.thread(remoteobj.sleep, 0.001):start():join() -- the event that wakes the program stays open
+    begin()
+  end)
+  after_each(finish)
+
+  it("does all that each of them asks for", function()
+    local pool <close> = remoteobj.pool(2)
+    local function items() -- that take long enough for others to come in between
+      local i = 0
+      return function()
+        i = i + 1
+        for _ = 1, 200 do end
+        return i <= 100 and i or nil
+      end
+    end
+    local function use()
+      for _ = 1, 5 do
+        local results, count = pool:map(square, items(), { chunk = 1 })
+        assert.equal(100, count)
+        local futures = {}
+        for i = 1, 100 do
+          assert.equal(i * i, results[i])
+          futures[i] = pool:submit(square, i)
+        end
+        for i = 1, 100 do
+          assert.equal(i * i, futures[i]:get())
+        end
+      end
+    end
+    local threads = {}
+    for i = 1, 4 do
+      threads[i] = remoteobj.thread(use):start()
+    end
+    for _, thread in ipairs(threads) do
+      thread:join()
+    end
+  end)
+end)
+
 describe("the end of a pool", function()
   before_each(begin)
   after_each(finish)

@@ -6,7 +6,7 @@
 -- is thrown in or for want of memory, and be done again inside itself, where it calls functions of the program: so what
 -- is true of a task or a worker is written in one place, in tables that are there from the beginning, and it looks anew
 -- after whatever may take time. What is not done yet is done the next time; who waits for a task hears of what has
--- failed.
+-- failed. Other threads come in between only there: duties are atomic, and so is what else touches the crew.
 
 local core = require "remoteobj.core"
 local spawn = require "remoteobj.spawn"
@@ -16,6 +16,7 @@ local native = core._process
 local futures = core._future
 local new_future, settle_future, is_done = futures.new, futures.settle, futures.is_done
 local follow, leave, outcome, perform = futures.follow, futures.leave, futures.outcome, futures.perform
+local atomic = futures.atomic
 
 -- A worker whose tasks take no longer than this (nanoseconds) gets the next one before it has finished the last, so
 -- that it never idles. One whose tasks take long does not: they could be done by another.
@@ -312,6 +313,9 @@ local function launch(self, member)
   member.sent, member.room, member.process = 0, 1, process
   process:start()
   member.state = STARTING
+  if self.over then -- since that began
+    process:kill()
+  end
   self.problem = self.broken and self.problem
 end
 
@@ -484,6 +488,7 @@ local function advance(self)
   until self.over or not tend_all(self)
   if self.idle and is_idle(self) then
     settle_future(self.idle, true)
+    self.idle = false
   end
 end
 
@@ -533,7 +538,7 @@ end
 
 --- Takes a task; its future is settled later. An error means that it was not taken.
 function Crew:add(task)
-  local ok, problem = pcall(enqueue, self, task)
+  local ok, problem = pcall(atomic, enqueue, self, task)
   if not ok and not task.queued then
     error(problem, 0)
   end
@@ -546,14 +551,17 @@ function Crew:look()
   end
 end
 
---- Takes back a task that was not sent yet. Returns whether that was so.
-function Crew:cancel(task)
+local function cancel(self, task)
   return waits(task) and settle_future(task.future, false,
     library_error("NotListening", "task %d of pool '%s' was cancelled", task.index, self.name))
 end
 
---- How many tasks are not finished.
-function Crew:unfinished()
+--- Takes back a task that was not sent yet. Returns whether that was so.
+function Crew:cancel(task)
+  return atomic(cancel, self, task)
+end
+
+local function count_unfinished(self)
   local n, queue = 0, self.queue
   for i = queue.first, queue.last do
     n = n + (queue[i] and waits(queue[i]) and 1 or 0)
@@ -564,13 +572,26 @@ function Crew:unfinished()
   return n
 end
 
---- Waits until every task is finished.
-function Crew:finish()
-  while not is_idle(self) do
+--- How many tasks are not finished.
+function Crew:unfinished()
+  return atomic(count_unfinished, self)
+end
+
+--- A future for the moment when every task is finished; nil when that is so.
+local function await_idle(self)
+  if not is_idle(self) then
     self.idle = self.idle or new_future(self.duty)
     perform(self.duty)
-    self.idle:get()
-    self.idle = false
+    return self.idle or nil
+  end
+end
+
+--- Waits until every task is finished.
+function Crew:finish()
+  local idle = atomic(await_idle, self)
+  while idle do
+    idle:get()
+    idle = atomic(await_idle, self)
   end
 end
 
@@ -640,7 +661,7 @@ function Crew:kill()
     if has_process(member) then
       member.process:join()
       member.state, member.cause = DEAD, cause
-      take_leave(self, member)
+      atomic(take_leave, self, member)
     end
   end
   perform(self.duty) -- that nothing is left of it
@@ -711,7 +732,7 @@ local function new_crew(name, count, start)
   for slot = 1, count do
     self.members[slot] = new_member(self, slot)
   end
-  local ok, problem = pcall(start_all, self)
+  local ok, problem = pcall(atomic, start_all, self)
   if not ok then
     pcall(self.kill, self) -- else they end with their handles
     error(problem, 0)

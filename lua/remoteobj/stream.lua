@@ -5,7 +5,9 @@ local core = require "remoteobj.core"
 local progress = require "remoteobj.progress"
 
 local futures = core._future
+local new_future, settle_future = futures.new, futures.settle
 local follow, is_done = futures.follow, futures.is_done
+local atomic, preemptible = futures.atomic, futures.preemptible
 
 -- How long a chunk should take, in nanoseconds: much longer than sending it.
 local FITTING = 2000000
@@ -71,7 +73,7 @@ local function next_chunk(self)
   local items, count = {}, next_size(self)
   self.taking = true
   for i = 1, count do
-    local item = self.next_item()
+    local item = preemptible(self.next_item)
     if item == nil then
       self.exhausted = true
       count = i - 1
@@ -91,6 +93,10 @@ end
 local function try_next_chunk(self)
   local ok, task = pcall(next_chunk, self)
   self.taking = false
+  if self.taken_in then
+    settle_future(self.taken_in, true)
+    self.taken_in = false
+  end
   if ok then
     return task
   end
@@ -172,11 +178,31 @@ local function give(self, task, ok, results)
   return results, task.count, task.index
 end
 
---- The results of the next chunk and how many there are, waiting for them; nil at the end.
-function Stream:next()
+--- Takes note that what was given last has been taken. Returns the task whose results come next, or nil at the end;
+-- and a future for the moment when that can be told, if another thread is taking items just now.
+local function go_on(self)
   self.given, self.out = self.given + self.out, 0
   advance(self)
   local task = self[self.first]
+  if not task and self.taking then
+    self.taken_in = self.taken_in or new_future()
+  end
+  return task, not task and self.taken_in or nil
+end
+
+--- The same, waiting for that.
+local function next_task(self)
+  local task, taken_in = atomic(go_on, self)
+  while taken_in do
+    taken_in:get()
+    task, taken_in = atomic(go_on, self)
+  end
+  return task
+end
+
+--- The results of the next chunk and how many there are, waiting for them; nil at the end.
+function Stream:next()
+  local task = next_task(self)
   if task then
     return give(self, task, pcall(task.future.get, task.future))
   end
@@ -230,6 +256,7 @@ local function open(crew, func, source, options)
     out = 0, -- of them, whose results were given last, and
     given = 0, -- before
     taking = false, -- are items being taken
+    taken_in = false, -- a future for the end of that, if somebody waits for it
     exhausted = false, -- are there no more items,
     failed = false, -- for an error:
     problem = nil,

@@ -20,11 +20,8 @@ rounds.LIMIT = 5 * check.LIMIT
 
 local ANYWHERE = { "thread", "thread", "process" }
 
--- Not yet beside other threads, which may take in a pool's answers at the wrong moment.
-local PLACES = { pools = { "process" } }
-
 local function plan_act(dice, name, which)
-  local made = { act = which, place = dice:pick(PLACES[which] or ANYWHERE) }
+  local made = { act = which, place = dice:pick(ANYWHERE) }
   made.killed = made.place == "process" and dice:one_in(3) and dice:seconds(0.2) or nil
   made.plan = rounds.acts[which].plan(dices.new(dice:seed()), name, made.place)
   return made

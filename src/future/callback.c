@@ -29,8 +29,11 @@ void ro_warn(lua_State *L, const char *what) {
 }
 
 void ro_call_back(lua_State *L, int count, const char *what) {
+  ro_Lock *lock = ro_lock_of(L);
+  int kept = ro_lock_keep_turn(lock, 0);
   if (lua_pcall(L, count, 0, 0) != LUA_OK)
     ro_warn(L, what);
+  ro_lock_keep_turn(lock, kept);
 }
 
 /* ---- descriptors that are watched for Lua ---- */

@@ -75,15 +75,37 @@ static void clear_due(ro_Duty *d) {
   d->due = 0;
 }
 
+/* ---- turns ---- */
+
+static int call_with_turn(lua_State *L, int keeps) {
+  ro_Lock *lock = ro_lock_of(L);
+  int status, kept = ro_lock_keep_turn(lock, keeps);
+  status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  ro_lock_keep_turn(lock, kept);
+  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+}
+
+int ro_call_atomic(lua_State *L) {
+  return call_with_turn(L, 1);
+}
+
+int ro_call_preemptible(lua_State *L) {
+  return call_with_turn(L, 0);
+}
+
+/* ---- duties ---- */
+
 /* Does the duty on top, which is popped; as ro_duty_do. [-1, +(0|1), -] */
 static int attempt(lua_State *L, ro_Duty *d) {
   unsigned failures = d->failures;
-  int status, base = lua_gettop(L) - 1;
+  int status, kept, base = lua_gettop(L) - 1;
   lua_pushvalue(L, -1);
   lua_getiuservalue(L, -1, FUNCTION);
   lua_remove(L, -2);
   d->running++;
+  kept = ro_lock_keep_turn(d->lock, 1);
   status = lua_pcall(L, 0, 0, 0);
+  ro_lock_keep_turn(d->lock, kept);
   d->running--;
   if (status != LUA_OK && !d->finalized) {
     d->failures++;

@@ -21,6 +21,14 @@ int ro_duty_new(lua_State *L);
 /* perform(duty): does it now; a lua_CFunction. Raises nothing: if it fails it is due. */
 int ro_duty_perform(lua_State *L);
 
+/*
+** atomic(func, ...): calls func so that no other thread runs meanwhile, but where it waits inside the library;
+** preemptible(func, ...): others run again between two instructions, as where a function of the program is called in the
+** midst of the former. Both give its results and raise its errors; it can't yield. lua_CFunctions.
+*/
+int ro_call_atomic(lua_State *L);
+int ro_call_preemptible(lua_State *L);
+
 /* The duty at `index`, or an error. [-0, +0, v] */
 ro_Duty *ro_check_duty(lua_State *L, int index);
 

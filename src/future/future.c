@@ -547,10 +547,18 @@ static int l_follow(lua_State *L) {
 }
 
 void ro_open_future(lua_State *L) {
-  static const luaL_Reg internals[] = {
-      {"new", l_new},          {"settle", l_settle}, {"is_done", l_is_done}, {"outcome", l_outcome},
-      {"follow", l_follow},    {"leave", l_leave},   {"duty", ro_duty_new},  {"perform", ro_duty_perform},
-      {"watch", ro_watch_new}, {NULL, NULL}};
+  static const luaL_Reg internals[] = {{"new", l_new},
+                                       {"settle", l_settle},
+                                       {"is_done", l_is_done},
+                                       {"outcome", l_outcome},
+                                       {"follow", l_follow},
+                                       {"leave", l_leave},
+                                       {"duty", ro_duty_new},
+                                       {"perform", ro_duty_perform},
+                                       {"atomic", ro_call_atomic},
+                                       {"preemptible", ro_call_preemptible},
+                                       {"watch", ro_watch_new},
+                                       {NULL, NULL}};
   lua_pushcfunction(L, l_wait);
   lua_setfield(L, -2, "wait");
   luaL_newlib(L, internals);

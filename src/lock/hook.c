@@ -199,6 +199,15 @@ void ro_hook_cover(ro_Lock *lock) {
     ro_hook_follow(lock, 1);
 }
 
+int ro_lock_keep_turn(ro_Lock *lock, int keeps) {
+  ro_Thread *self = ro_wait_self(lock);
+  int before = self->keeps;
+  self->keeps = keeps;
+  if (before && !keeps && lock->active)
+    ro_hook_cover(lock); /* who waits has asked in vain */
+  return before;
+}
+
 static int64_t thread_time(void) {
   struct timespec t;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -342,7 +351,7 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
   user = take_off(lock, L);
   wanted = user.hook != NULL && user_wants(lock, L, &user, ar->event);
   atomic_store(&lock->attentive, 0); /* first, as a waiter may count on one more look */
-  if (lock->active && atomic_load(&lock->interrupt))
+  if (lock->active && atomic_load(&lock->interrupt) && !lock->holder->keeps)
     ro_turn_yield(lock);
   if (ro_hook_closing(lock))
     luaL_error(L, RO_CLOSING);

@@ -49,6 +49,7 @@ static void in_child(ro_ForkNode *node) {
   ro_turn_init(&lock->program.turn);
   lock->interests = NULL; /* the parent's */
   lock->awaiting = 0;
+  lock->program.keeps = 0;
   if (!lock->interruptible)
     return;
   if (ro_thread_self(lock) != &lock->program) /* it blocks all signals, and is the program's thread now */

@@ -199,6 +199,12 @@ ro_Thread *ro_lock_holder(ro_Lock *lock);
 int ro_lock_runs_program(ro_Lock *lock);
 
 /*
+** From now on the holder gives others a turn only where it waits inside the library (`keeps`), or between two instructions
+** again. For what is short. Returns what held before, for who puts it back.
+*/
+int ro_lock_keep_turn(ro_Lock *lock, int keeps);
+
+/*
 ** Lets the thread's present or next ro_wait_poll return early, as if at its deadline: what it waits
 ** for may have come about without it. Called with the lock held. For the caller's own thread: the waits that it is in, when
 ** it runs a function that is called during one.

@@ -71,6 +71,7 @@ struct ro_Thread {
   int orphan;                 /* left behind by a fork: its native thread may not enter */
   int entering;               /* waits in ro_lock_enter, so that closing refuses it (mutex) */
   int preempt;                /* interrupts the holder when its slice is over */
+  int keeps;                  /* gives its turn to others only where it waits, see ro_lock_keep_turn */
   int fresh;                  /* may interrupt the program at once: was not interrupted itself (mutex) */
   int64_t owed;               /* else once `spent` of the lock is so much, */
   int64_t latest;             /* or at this time (mutex) */
