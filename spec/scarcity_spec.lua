@@ -315,6 +315,23 @@ describe("where the system refuses what it takes to tell a listener to stop", fu
   end
 end)
 
+describe("where the system refuses the second thing of a kind that a listener takes", function()
+  local has_epoll = (os.getenv "NO_LINUX" or "0") == "0"
+  local may_run = has_epoll and it or pending
+  may_run("nobody finds one that serves but can't be told to stop", function()
+    run [[
+      local descriptors = once()
+      scarce.fail("epoll_create1", 2, scarce.codes.EMFILE)
+      local ok, err = pcall(remoteobj.util.listener, {})
+      scarce.fail("epoll_create1", 0, scarce.codes.EMFILE)
+      assert(not ok and tostring(err):find("cannot listen: Too many open files", 1, true), err)
+      check_rest("the listener", descriptors)
+      operations.finish()
+      print(1)
+    ]]
+  end)
+end)
+
 -- An old system, or a filter of system calls. With POSIX alone nobody asks for it.
 describe("where the system has no descriptors of processes", function()
   local lacks = (os.getenv "NO_LINUX" or "0") == "0"

@@ -69,8 +69,8 @@ end
 --- What the process does: serves, and calls the callback between requests, until `control` has been told to stop.
 local function serve(object, remote, control, given)
   local callback, bg = given.callback, given.bg
+  local _ <close> = control.remote:listen_ { bg = false } -- first: who finds that it serves can tell it to stop
   local _ <close> = remote:listen_ { bg = bg }
-  local _ <close> = control.remote:listen_ { bg = false }
   local readable = { events = { IN = true } }
   local fds = { [control.remote:fileno_()] = readable }
   if not bg then
