@@ -397,6 +397,7 @@ describe("listening", function()
           local count = proxy:process_requests()
           served = served + count
         end
+        link:receive() -- all who have asked have their answers, and have ended or wait
         while proxy:process_requests() > 0 do -- luacheck: ignore
         end
         link:send(poll.rpoll(fd, 0))
@@ -410,6 +411,7 @@ describe("listening", function()
       assert.equal(2, proxy:add())
       local other = processes.fork(function() return proxy:add() end)
       assert.equal(3, other:result())
+      server:send "now it is quiet"
       assert.equal(0, server:receive())
       local client = waiting_client()
       server:send "go"
