@@ -41,6 +41,11 @@ local prologue = [[
       f()
     end, {preempt = false})
   end
+  -- Lets the program read, and wait again.
+  local function pause()
+    local goal = served + 5
+    while served < goal do T.sleep(0.001) end
+  end
   local function alarm_handler()
     local signal, unistd = require "posix.signal", require "posix.unistd"
     signal.signal(signal.SIGALRM, function() end)
@@ -288,7 +293,7 @@ describe("patch_blocking", function()
           t:join()
           same("second line", (peer:receive "*l"))
           same("pre123", (peer:receive(6, "pre")))
-          t = later(function() client:send "rest" client:close() end)
+          t = later(function() client:send "rest" pause() client:close() end)
           same("45tailrest", (during(peer.receive, peer, "*a")))
           t:join()
           same("nil|closed|", peer:receive(1))
@@ -349,7 +354,7 @@ describe("patch_blocking", function()
           t:join()
           same("second line", (peer:receive "*l"))
           same("pre123", (peer:receive(6, "pre")))
-          t = later(function() client:send "rest" client:close() end)
+          t = later(function() client:send "rest" pause() client:close() end)
           same("45tailrest", (during(peer.receive, peer, "*a")))
           t:join()
           same("nil|closed|", peer:receive(1))

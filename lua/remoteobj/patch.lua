@@ -284,6 +284,12 @@ local function wait_readable(object, deadline)
   return core.poll({ [fd] = { events = { IN = true } } }, seconds_until(deadline)) > 0
 end
 
+-- Is this the end of what was to be read to its end? LuaSocket takes it for an error when nothing has come in the very
+-- call that finds the end; here it is one only when nothing has come at all, after the program's `prefix`.
+local function is_whole(results, pattern, prefix)
+  return results[2] == "closed" and tostring(pattern):find "^%*a" and #results[3] > #tostring(prefix or "")
+end
+
 -- receive of stream sockets, which goes on with what has come so far.
 local function new_receive(receive)
   return function(object, pattern, prefix, ...)
@@ -293,12 +299,15 @@ local function new_receive(receive)
     end
     local deadline = give_up_time(block, total)
     pattern = pattern == nil and "*l" or pattern
+    local so_far = prefix
     while true do
-      local results = at_once(receive, object, block, pattern, prefix, ...)
-      if results[1] or results[2] ~= "timeout" or not wait_readable(object, deadline) then
+      local results = at_once(receive, object, block, pattern, so_far, ...)
+      if not results[1] and is_whole(results, pattern, prefix) then
+        return results[3]
+      elseif results[1] or results[2] ~= "timeout" or not wait_readable(object, deadline) then
         return unpacked(results)
       end
-      prefix = results[3]
+      so_far = results[3]
     end
   end
 end
