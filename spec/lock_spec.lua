@@ -471,24 +471,29 @@ describe("the lock", function()
   end)
 
   describe("signals", function()
+    -- With POSIX alone one of the library's may come to the program, too, when it was sent twice within a moment.
+    local most = (os.getenv "NO_LINUX" or "0") == "0" and 0 or 1
+
     it("keep the program's handler, and come to nobody else", function()
-      ok [[
+      ok("local most = " .. most .. [[
+
+        local function came(n) return T.signals(12) >= n and T.signals(12) <= n + most end
         T.limits.signal = 12
         T.own_handler(12)
         local n = 0
         local thread = T.start(function() n = n + 1 end, {times = 300})
         while n < 150 do end
         T.send(12)
-        assert(T.signals(12) == 1, T.signals(12))
+        assert(came(1), T.signals(12))
         while n < 300 do end
-        assert(thread:join() and T.signals(12) == 1)
+        assert(thread:join() and came(1), T.signals(12))
         T.own_handler(12) -- replaces the library's, which comes back when it is needed
         thread = T.start(function() n = n + 1 end, {times = 300})
         while n < 600 do end
         T.send(12)
-        assert(thread:join() and T.signals(12) == 2, T.signals(12))
+        assert(thread:join() and came(2), T.signals(12))
         print "ok"
-      ]]
+      ]])
     end)
 
     it("cut a foreign sleep short", function()
