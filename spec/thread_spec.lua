@@ -839,6 +839,22 @@ describe("the end of the program", function()
     assert.are.equal("in order\nin order\n", out)
   end)
 
+  it("ends those that go on in coroutines which nobody has told the library of", function()
+    local out = run_script [[
+      local create = coroutine.create
+      local remoteobj = require "remoteobj"
+      local begun
+      remoteobj.thread(function()
+        begun = true
+        pcall(remoteobj.sleep, 1e9) -- now it is told that the state is closing: what it makes is born with the library's hook
+        coroutine.resume(create(function() while true do pcall(remoteobj.sleep, 1) end end))
+      end):start()
+      while not begun do remoteobj.sleep(0.001) end
+      print "end"
+    ]]
+    assert.are.equal("end\n", out)
+  end)
+
   it("comes also by os.exit in a thread, with its code", function()
     for _, call in ipairs { "os.exit(7)", "os.exit(7, true)", "os.exit(7, false)" } do
       local result = script.run(prologue .. ([[

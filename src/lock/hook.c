@@ -105,6 +105,28 @@ void ro_hook_disarm(ro_Lock *lock) {
   lock->armed = NULL;
 }
 
+/* Puts the user's hook, which it returns, on a coroutine that was born with ours. No handler may interfere. */
+static ro_UserHook disinherit(const ro_Lock *lock, lua_State *L) {
+  ro_UserHook user = lock->inherited;
+  int mask = lua_gethookmask(L) & ~LUA_MASKCOUNT;
+  user.mask = mask | (user.mask & LUA_MASKCOUNT);
+  lua_sethook(L, user.hook, user.mask, user.count);
+  return user;
+}
+
+/*
+** Takes our hook off coroutines that must not have it now: off those that don't run, and off the one that does if it was
+** born with it, as its count is another's. No handler may interfere.
+*/
+static void disarm_strays(ro_Lock *lock) {
+  lua_State *L = lock->running;
+  if (lock->armed == L)
+    return;
+  ro_hook_disarm(lock);
+  if (L != NULL && lua_gethook(L) == on_hook)
+    disinherit(lock, L);
+}
+
 /*
 ** After how many instructions a library thread is told, or told again, that the state is closing. Each change of the
 ** running coroutine, which begins to count anew, takes some of them away.
@@ -122,8 +144,7 @@ void ro_hook_follow(ro_Lock *lock, int instructions) {
     instructions = closing_turn(lock->holder);
   do { /* again if the interruption was wanted while the handler was told to keep away */
     ro_slot_release(lock->slot);
-    if (lock->armed != lock->running)
-      ro_hook_disarm(lock);
+    disarm_strays(lock);
     ro_hook_arm(lock, instructions);
     ro_slot_hold(lock->slot);
   } while (lock->running != NULL && atomic_load(&lock->interrupt) && lock->armed == NULL &&
@@ -148,14 +169,6 @@ void ro_hook_note(ro_Lock *lock, lua_State *L) {
   ro_hook_run(lock, L);
 }
 
-/* The user's hook of a coroutine that was born with ours. */
-static ro_UserHook inherited_hook(const ro_Lock *lock, lua_State *L) {
-  ro_UserHook user = lock->inherited;
-  int mask = lua_gethookmask(L) & ~LUA_MASKCOUNT;
-  user.mask = mask | (user.mask & LUA_MASKCOUNT);
-  return user;
-}
-
 void ro_hook_born(ro_Lock *lock, lua_State *L, lua_State *born) {
   if (lua_gethook(born) != on_hook)
     return;
@@ -174,10 +187,8 @@ static ro_UserHook take_off(ro_Lock *lock, lua_State *L) {
   if (lock->armed == L) {
     ro_hook_disarm(lock);
     user = lock->inherited;
-  } else {
-    user = inherited_hook(lock, L);
-    lua_sethook(L, user.hook, user.mask, user.count);
-  }
+  } else
+    user = disinherit(lock, L);
   if (lock->interruptible)
     ro_slot_hold(lock->slot);
   return user;
@@ -260,7 +271,8 @@ static lua_Hook users_hook(const ro_Lock *lock, lua_State *L) {
 
 void ro_hook_close(ro_Lock *lock) {
   ro_slot_release(lock->slot);
-  ro_hook_disarm(lock);
+  disarm_strays(lock);
+  ro_hook_disarm(lock); /* to count anew */
   atomic_store(&lock->interrupt, 1);
   ro_hook_arm(lock, closing_turn(lock->holder));
   ro_slot_hold(lock->slot);

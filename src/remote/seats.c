@@ -98,7 +98,7 @@ static int start_seat(ro_Listener *listener) {
 static lua_State *new_coroutine(lua_State *L) {
   lua_State *co;
   lua_getiuservalue(L, -1, RO_LISTENER_COROUTINES);
-  co = lua_newthread(L);
+  co = ro_push_coroutine(L);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
   lua_getiuservalue(L, -2, RO_LISTENER_PROXY);
   lua_xmove(L, co, 1);

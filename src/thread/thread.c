@@ -265,7 +265,7 @@ static Thread *new_thread(lua_State *L) {
   t->home = ro_pid();
   luaL_setmetatable(L, RECORD);
   ro_asset_enter_threads(L, &t->asset, end_record);
-  t->L = lua_newthread(L);
+  t->L = ro_push_coroutine(L);
   lua_setiuservalue(L, -2, COROUTINE);
   lua_newtable(L);
   lua_setiuservalue(L, -2, STREAM);
