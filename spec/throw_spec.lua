@@ -1,5 +1,6 @@
 -- Errors thrown into processes, wherever these are.
 local fixture = require "spec.support.fixture"
+local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local script = require "spec.support.script"
 local signal = require "posix.signal"
@@ -79,6 +80,9 @@ describe("throw reaches a process", function()
         func()
       end)
       await_yield(p)
+      if place == "in a foreign sleep" then -- before it nobody can end it
+        processes.wait_asleep(p.pid)
+      end
       assert.is_true(p:throw { code = 42 })
       local ok, err = pcall(p.join, p, wait.LIMIT)
       assert.is_false(ok)
@@ -107,13 +111,9 @@ describe("throw reaches a process", function()
         end
       end
     end)
-    local life = p.sentinel
-    wait.until_true(function() -- its end of the socket is full
-      return remoteobj.poll({ [life] = { events = { IN = true } } }, 0.01) == 0 and p:is_alive()
-    end)
-    remoteobj.sleep(0.05)
+    local last = p:iter()()
+    processes.wait_asleep(p.pid) -- its end of the socket is full
     p:throw "caught"
-    local last = 0
     for i, text in p:iter() do
       assert.are.equal(last + 1, i)
       assert.are.equal(1000, #text)
