@@ -484,10 +484,13 @@ client_moments["in the middle of a large reply"] = {
   end,
   arrange = function(stage)
     local pid = stage.victim.pid
-    await_victim_asleep(stage)
-    processes.suspend(pid) -- so that the listener gets rid of no more than a pipe holds
-    check(stage.proxy:process_requests() == 1, "a request")
-    signal.kill(pid, signal.SIGCONT)
+    stage:expect_third()
+    wait.until_true(function()
+      processes.suspend(pid) -- so that the listener gets rid of no more than a pipe holds
+      local served = stage.proxy:process_requests()
+      signal.kill(pid, signal.SIGCONT)
+      return served == 1
+    end, "a request")
     processes.wait_asleep(pid)
   end,
 }
