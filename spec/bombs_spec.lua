@@ -3,6 +3,7 @@
 -- kind Protocol, or end the one connection that they came on; memory stays in proportion to what has come, and
 -- everybody else goes on.
 local fixture = require "spec.support.fixture"
+local poll = require "posix.poll"
 local processes = require "spec.support.processes"
 local raw = require "spec.support.raw"
 local remoteobj = require "remoteobj"
@@ -127,7 +128,7 @@ describe("a client", function()
     local client = processes.fork(function()
       local before = raw.open()
       assert(proxy:take() == 0)
-      local ends = raw.link(before)
+      local ends = raw.link(before, server.pid)
       raw.send(ends, bytes)
       local told = {}
       for i, frame in ipairs(raw.answers(ends, count)) do
@@ -242,7 +243,7 @@ describe("a client", function()
       clients[i] = processes.fork(function(link)
         local start = raw.open()
         proxy:take()
-        raw.send(raw.link(start), raw.frame(1, ("x"):rep(100000), { id = 2, size = limit }))
+        raw.send(raw.link(start, server.pid), raw.frame(1, ("x"):rep(100000), { id = 2, size = limit }))
         link:send "sent"
         link:receive()
       end)
@@ -409,21 +410,20 @@ describe("a process", function()
   end)
 end)
 
--- With POSIX alone a process wakes itself by pipes, which spec.support.raw can't tell from a connection's in a listener.
-local on_linux = (os.getenv "BUILD" or ""):find "no%-linux" and pending or describe
-on_linux("a listener", function()
+describe("a listener", function()
   local object, proxy, server, before, requests
+  local client = unistd.getpid()
 
   -- It says what it is told to, over the bare connection: before the answer to the call in which it does so.
   before_each(function()
     object, proxy = fixture.open(new_object())
     function object.say(_, bytes, visit)
-      raw.send(raw.link(before), bytes)
+      raw.send(raw.link(before, client), bytes)
       return "said", visit and nil
     end
     object.loop = setmetatable({}, {
       __pairs = function(loop)
-        raw.send(raw.link(before), raw.frame(raw.KINDS.reply, loop.bytes, { id = loop.id }))
+        raw.send(raw.link(before, client), raw.frame(raw.KINDS.reply, loop.bytes, { id = loop.id }))
         return next, {}
       end,
     })
@@ -548,4 +548,93 @@ on_linux("a listener", function()
       end
     end
   end)
+end)
+
+describe("a listener that stops", function()
+  local object, proxy, server
+  local SENT = 500
+
+  local function open(options)
+    object, proxy = fixture.open(new_object(), options)
+    wait.guard(2 * LIMIT)
+  end
+  after_each(fixture.close)
+
+  -- Serves until it is told to be busy, which it tells, and stops when it is told something again.
+  local function serve_and_stop(link)
+    while poll.rpoll(link.input, 0) ~= 1 do
+      proxy:poll(0.01)
+    end
+    link:receive()
+    link:send "busy"
+    while poll.rpoll(link.input, 1000) ~= 1 do -- luacheck: ignore
+    end
+    proxy:stop_listen_()
+    link:send "stopped"
+    link:receive()
+  end
+
+  -- Sends requests without end until the listener ends the connection. Returns how many answers of each kind have come
+  -- to the first SENT of them.
+  local function flood(link)
+    local before = raw.open()
+    assert(proxy:take() == 0)
+    local ends = raw.link(before, server.pid)
+    link:send "connected"
+    link:receive()
+    local text = {}
+    for id = 1, SENT do
+      text[id] = raw.request(id)
+    end
+    raw.send(ends, table.concat(text))
+    link:send "sent"
+    text = raw.request(SENT + 1):rep(1000)
+    local kinds = {}
+    repeat
+      raw.send(ends, text)
+      for _, frame in ipairs(raw.met(ends)) do
+        if frame.id <= SENT then
+          kinds[frame.kind] = (kinds[frame.kind] or 0) + 1
+        end
+      end
+    until ends.ended
+    return kinds
+  end
+
+  for _, bg in ipairs { true, false } do
+    for _, fulfill in ipairs { true, false } do
+      it(("waits for no client that asks on and on, bg = %s, fulfill_final = %s"):format(bg, fulfill), function()
+        open { fulfill_final = fulfill }
+        server = fixture.serve(serve_and_stop, { bg = bg, preempt = false })
+        local client = processes.fork(flood)
+        assert.equal("connected", client:receive())
+        server:send "be busy"
+        assert.equal("busy", server:receive())
+        client:send "go"
+        assert.equal("sent", client:receive())
+        server:send "stop"
+        assert.equal("stopped", server:receive())
+        assert.same({ [fulfill and raw.KINDS.reply or raw.KINDS.refused] = SENT }, client:result())
+        assert.is_false(proxy.listening_)
+      end)
+    end
+
+    it("hears what clients answer whose calls are under way, bg = " .. tostring(bg), function()
+      open()
+      function object.ask(_, answer)
+        proxy:stop_listen_()
+        return "asked", answer()
+      end
+      server = fixture.serve(function(link)
+        while proxy.listening_ do
+          proxy:poll(0.01)
+        end
+        link:receive()
+      end, { bg = bg })
+      local client = processes.fork(function()
+        return proxy:ask(remoteobj.callback(function() return "answered" end))
+      end)
+      assert.same({ "asked", "answered" }, { client:result() })
+    end)
+  end
 end)

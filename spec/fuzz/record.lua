@@ -38,7 +38,7 @@ end
 -- answer but by answer(), after which what was sent so far has been answered.
 local function record(name, act)
   local proxy = remoteobj.Proxy(new_object())
-  local before_there
+  local client, before_there = unistd.getpid(), nil
   local server = processes.serve(proxy, function(link)
     while link:receive() do
       while proxy:process_requests() == 0 do
@@ -46,13 +46,13 @@ local function record(name, act)
       end
       while proxy:process_requests() > 0 do
       end
-      link:send(look(raw.link(before_there)))
+      link:send(look(raw.link(before_there, client)))
     end
   end, { bg = false }, function() before_there = raw.open() end)
   local before, ends = raw.open(), nil
   local said, answered = {}, {}
   local function sent()
-    ends = ends or raw.link(before)
+    ends = ends or raw.link(before, server.pid)
     said[#said + 1] = look(ends)
   end
   act(proxy, function()

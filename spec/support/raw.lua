@@ -3,9 +3,10 @@
 --
 --   local before = raw.open()
 --   proxy:contains_ "x"                    -- connects
---   local ends = raw.link(before)          -- descriptors: ends.input, ends.output, and ends.guard, where one reads
---                                          -- what was written and not taken yet
+--   local ends = raw.link(before, pid)     -- with the process of that id; descriptors: ends.input, ends.output, and
+--                                          -- ends.guard, where one reads what was written and not taken yet
 --   raw.send(ends, raw.request(1, value))  -- all that the other side takes; what it says meanwhile is kept
+--   raw.met(ends) -> frames                -- what it has said
 --   raw.answers(ends, count) -> frames     -- so many of them, or all until it ends the connection
 local dirent = require "posix.dirent"
 local poll = require "posix.poll".poll
@@ -18,13 +19,15 @@ local NEVER = math.maxinteger
 
 raw.KINDS = { request = 1, reply = 2, failure = 3, refused = 4, fault = 5, release = 6, callback = 7, left = 8 }
 
---- The descriptors that are open, with what they lead to and how (0: reading, 1: writing, 2: both).
-function raw.open()
+--- The descriptors that are open, with what they lead to and how (0: reading, 1: writing, 2: both); of this process or
+-- another.
+function raw.open(pid)
+  local process = "/proc/" .. (pid or "self")
   local found = {}
-  for name in dirent.files "/proc/self/fd" do
+  for name in dirent.files(process .. "/fd") do
     local fd = tonumber(name)
-    local target = fd and unistd.readlink("/proc/self/fd/" .. fd)
-    local info = target and io.open("/proc/self/fdinfo/" .. fd)
+    local target = fd and unistd.readlink(process .. "/fd/" .. fd)
+    local info = target and io.open(process .. "/fdinfo/" .. fd)
     local flags = info and (info:read "a" or ""):match "flags:%s*(%d+)" -- nothing when it was closed just now
     if info then
       info:close()
@@ -60,23 +63,26 @@ function raw.new(before, pattern, mode)
   return fd
 end
 
---- The ends of the connection that was made meanwhile: it reads one pipe, of which it has no other end, and writes
--- another, of which it has a copy of the reading end.
-function raw.link(before)
-  local now, ends = raw.open(), {}
+-- By what they lead to: as which ends the descriptors have it.
+local function modes_of(descriptors)
+  local modes = {}
+  for _, entry in pairs(descriptors) do
+    modes[entry.target] = modes[entry.target] or {}
+    modes[entry.target][entry.mode] = true
+  end
+  return modes
+end
+
+--- The ends of the connection with the process `pid` that was made meanwhile: it reads one pipe, of which it has no
+-- other end, and writes another, of which it has a copy of the reading end. The other process has ends of both, which
+-- it has not of pipes by which this one wakes itself.
+function raw.link(before, pid)
+  local now = raw.open()
+  local here, there, ends = modes_of(now), modes_of(raw.open(pid)), {}
   for fd, entry in pairs(now) do
-    if is_new(before, fd, entry) and entry.target:find "^pipe:" then
-      local modes = {}
-      for _, other in pairs(now) do
-        if other.target == entry.target then
-          modes[other.mode] = true
-        end
-      end
-      if entry.mode == 0 then
-        ends[modes[1] and "guard" or "input"] = fd
-      elseif entry.mode == 1 and modes[0] then
-        ends.output = fd
-      end
+    if is_new(before, fd, entry) and entry.target:find "^pipe:" and there[entry.target] then
+      local both = here[entry.target][0] and here[entry.target][1]
+      ends[entry.mode == 1 and "output" or both and "guard" or "input"] = fd
     end
   end
   assert(ends.input and ends.output and ends.guard, "no connection has been made")
@@ -138,6 +144,15 @@ local function take_frame(ends)
   local frame = { kind = kind, id = id, payload = ends.text:sub(first, first + size - 1) }
   ends.text = ends.text:sub(first + size)
   return frame
+end
+
+--- The frames that raw.send has met meanwhile.
+function raw.met(ends)
+  local frames = {}
+  for frame in take_frame, ends do
+    frames[#frames + 1] = frame
+  end
+  return frames
 end
 
 --- So many frames that come in; fewer only when the other side has ended the connection.

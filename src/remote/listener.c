@@ -17,7 +17,7 @@
 
 #define METATABLE "remoteobj.listener"
 
-/* How long a listener that stops waits for its clients to take their last answers. */
+/* How long a listener that stops waits for its clients to end what they were saying, and then to take their last answers. */
 #define FAREWELL (10 * RO_SECOND)
 
 /* How long one in the foreground waits for requests where no descriptor tells of them. */
@@ -28,6 +28,13 @@
 int ro_request_is_expired(const ro_Request *request) {
   return ro_request_is_call(request) && request->head.deadline != RO_NEVER &&
          request->head.deadline <= ro_now();
+}
+
+int ro_listener_drops_late(ro_Listener *listener, const ro_Request *request) {
+  int drops = request->is_late && ro_request_is_call(request);
+  if (drops && request->head.flags & RO_REQUEST_ONEWAY) /* its client would take it for done */
+    listener->broke_off = 1;
+  return drops;
 }
 
 int ro_listener_say_farewell(ro_Listener *listener) {
@@ -68,7 +75,7 @@ static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
     return -1;
   expired = ro_request_is_expired(&request);
   counts = ro_request_is_call(&request) && !expired;
-  if (counts && refuse)
+  if (counts && (ro_listener_drops_late(listener, &request) || refuse))
     ro_refuse(&request, &answer);
   else if (!expired) {
     ro_push_proxy(L, listener->proxy);
@@ -99,6 +106,7 @@ static void begin_end(ro_Listener *listener) {
     return;
   listener->phase = RO_LISTENER_STOPPING;
   ro_door_shut(&listener->proxy->door);
+  ro_hub_shut(&listener->hub, ro_now() + FAREWELL);
   if (listener->options.background)
     ro_seats_stop(listener);
 }

@@ -244,7 +244,9 @@ static void end_stray_child(const ro_Listener *listener, int succeeded) {
 ** a holder of the state's lock, as the caller is.
 */
 static int is_refused(const ro_Seat *seat) {
-  const ro_Listener *listener = seat->listener;
+  ro_Listener *listener = seat->listener;
+  if (ro_listener_drops_late(listener, &seat->request))
+    return 1;
   return listener->stopping && !listener->proxy->fulfill_final && ro_request_is_call(&seat->request);
 }
 

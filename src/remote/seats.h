@@ -41,7 +41,7 @@ struct ro_Listener {
   int depth;              /* in the foreground: calls of ro_listener_process under way */
   ro_ListenerPhase phase; /* guarded by the state's lock, as the next two are */
   int waiting;            /* how many calls of ro_listener_stop wait for the threads */
-  int broke_off;          /* a request was ended by the state's closing: it has no answer */
+  int broke_off; /* a request was ended by the state's closing, or dropped as late: it has no answer */
 
   /* in the background; guarded by `mutex` */
   pthread_mutex_t mutex;
@@ -97,6 +97,9 @@ void ro_seats_discard(ro_Listener *listener);
 
 /* Has its time passed, so that it must not run. */
 int ro_request_is_expired(const ro_Request *request);
+
+/* Is it a request that has come too late for a listener that stops, and is not run any more. Lock held. */
+int ro_listener_drops_late(ro_Listener *listener, const ro_Request *request);
 
 /*
 ** The end of a listener whose requests are all answered: gives the clients time to take what they are written; returns whether they have

@@ -29,6 +29,8 @@ struct ro_Connection {
   int is_ready;      /* in the list of those that have a frame */
   int is_marked;     /* its end is to be reported */
   int has_ended;
+  int is_buried; /* in the list of those that are to be freed */
+  size_t due; /* once the hub is shut: how many bytes of those that were there then are still to be taken */
   int users;  /* requests under way */
   int reads;  /* is watched for input */
   int writes; /* is watched for room */
@@ -129,8 +131,9 @@ static ro_Connection *find_connection(ro_Hub *hub, uint64_t key) {
 ** thread that watches the descriptors, before it looks again: events about it may be under way.
 */
 static void release(ro_Hub *hub, ro_Connection *c) {
-  if (!c->has_ended || c->users > 0 || c->is_ready || c->is_heir)
+  if (!c->has_ended || c->users > 0 || c->is_ready || c->is_heir || c->is_buried)
     return;
+  c->is_buried = 1;
   c->next = hub->buried;
   hub->buried = c;
 }
@@ -164,11 +167,22 @@ static int is_held_back(const ro_Connection *c) {
 }
 
 /*
+** Is the client still read from, once the hub is shut: for what it had sent before, of which the end of a frame may come later
+** but not too late; and while a request of it is under way, which may have called it back.
+*/
+static int is_heard(const ro_Hub *hub, const ro_Connection *c) {
+  if (!hub->is_shut || c->users > 0 || c->due > ro_link_received(&c->link))
+    return 1;
+  return c->due > 0 && ro_now() < hub->deadline;
+}
+
+/*
 ** Watches for room while something waits to go out, and not for input while too much does. A client that can't be watched
 ** loses its connection: nothing would be heard of it any more.
 */
 static void update_interest(ro_Hub *hub, ro_Connection *c) {
-  int writes = ro_link_pending(&c->link) > 0, reads = !is_held_back(c) && !c->direct, error = 0;
+  int writes = ro_link_pending(&c->link) > 0, error = 0;
+  int reads = !is_held_back(c) && !c->direct && is_heard(hub, c);
   if (writes && !c->writes)
     error = ro_poller_add(&hub->poller, c->link.out, c, 0);
   else if (!writes && c->writes)
@@ -181,6 +195,13 @@ static void update_interest(ro_Hub *hub, ro_Connection *c) {
   }
   c->writes = writes;
   c->reads = reads;
+}
+
+/* A request of the connection is under way, or is no more, or it was read from. */
+static void settle(ro_Hub *hub, ro_Connection *c) {
+  if (hub->is_shut && !c->has_ended)
+    update_interest(hub, c);
+  release(hub, c);
 }
 
 /*
@@ -344,7 +365,7 @@ static void attend_all(ro_Hub *hub, const ro_Ready *ready, int count) {
     attend(hub, &ready[i]);
   for (int i = 0; i < holds; i++) {
     held[i]->users--;
-    release(hub, held[i]);
+    settle(hub, held[i]);
   }
 }
 
@@ -491,6 +512,8 @@ static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
     fault(hub, c, "the listener has not enough memory for the request");
     return 0;
   }
+  request->is_late = hub->is_shut && c->due == 0 && ro_now() >= hub->deadline;
+  c->due -= c->due < RO_FRAME_HEAD + request->head.size ? c->due : RO_FRAME_HEAD + (size_t)request->head.size;
   look_for_frame(hub, c);
   if (c->has_ended) /* by what follows the frame */
     return 1;
@@ -505,16 +528,17 @@ static int take(ro_Hub *hub, ro_Connection *c, ro_Request *request) {
 
 static int take_ready(ro_Hub *hub, ro_Request *request) {
   ro_Connection *c;
-  while ((c = next_in_line(hub)) != NULL) {
+  int found = 0;
+  while (!found && (c = next_in_line(hub)) != NULL) {
     if (stands_back(hub, c))
       continue;
     c->users++;
-    if (take(hub, c, request))
-      return 1;
-    c->users--;
-    release(hub, c);
+    found = take(hub, c, request);
+    if (!found)
+      c->users--;
+    settle(hub, c);
   }
-  return 0;
+  return found;
 }
 
 /* What one look at the descriptors brings; for ro_patience_try. */
@@ -530,7 +554,7 @@ static int look_at_latest(ro_Hub *hub) {
   int found;
   pthread_mutex_lock(&hub->mutex);
   c = hub->latest;
-  if (c != NULL && !is_held_back(c)) {
+  if (c != NULL && !is_held_back(c) && is_heard(hub, c)) {
     receive(hub, c);
     release(hub, c);
   }
@@ -597,6 +621,21 @@ int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds) {
   return found;
 }
 
+void ro_hub_shut(ro_Hub *hub, int64_t deadline) {
+  ro_Connection *c, *next;
+  pthread_mutex_lock(&hub->mutex);
+  accept_connections(hub);
+  ro_poller_remove(&hub->poller, hub->door->listener_end);
+  hub->is_shut = 1;
+  hub->deadline = deadline;
+  for (c = hub->connections; c != NULL; c = next) {
+    next = c->next;
+    c->due = ro_link_received(&c->link) + ro_link_arrived(&c->link);
+    settle(hub, c);
+  }
+  pthread_mutex_unlock(&hub->mutex);
+}
+
 void ro_hub_wake(ro_Hub *hub) {
   ro_event_set(&hub->wake);
 }
@@ -642,7 +681,7 @@ void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
   if ((answer->size > 0 || answer->failed) && !c->has_ended)
     send(hub, c, answer);
   c->users--;
-  release(hub, c);
+  settle(hub, c);
   pthread_mutex_unlock(&hub->mutex);
   request->connection = NULL;
   ro_buffer_clear(answer, MOST_WAITING);

@@ -39,6 +39,8 @@ typedef struct ro_Hub {
   ro_Patience patience;          /* of the thread that waits for frames */
   int is_woken;                  /* ro_hub_wake was called since the last look */
   int hurries;                   /* ro_hub_hurry was called */
+  int is_shut;                   /* ro_hub_shut was called */
+  int64_t deadline;              /* then: until when clients are given time */
   int since_look;                /* requests taken since the descriptors were looked at */
   int in_a_row;                  /* requests of the latest */
   struct ro_UnderWay *under_way; /* for who serves the requests, see remote/results.h; not guarded */
@@ -59,6 +61,7 @@ typedef struct ro_Request {
   uint64_t client; /* the connection's number: never used again in this hub */
   ro_RequestEvent event;
   uint64_t ancestor; /* number of a connection */
+  int is_late;       /* it came so long after the hub was shut that it need not be served */
   ro_FrameHead head;
   ro_Buffer bytes;
   size_t offset; /* the payload is `bytes` from here on */
@@ -86,6 +89,13 @@ void ro_hub_discard(ro_Hub *hub);
 ** with `request` filled in, 0 when there is none, or none any more before ro_hub_wake.
 */
 int ro_hub_next(ro_Hub *hub, ro_Request *request, int milliseconds);
+
+/*
+** The door was shut: takes the last clients in, and from now on reads of each no more than what has come, so that none keeps others
+** waiting by sending on and on. Two things may follow: until `deadline` the rest of a frame of which a part has come, and what a client
+** with requests under way says, which may be an answer to them; what else it asks is late after `deadline`.
+*/
+void ro_hub_shut(ro_Hub *hub, int64_t deadline);
 
 /* Ends the present or next wait of ro_hub_next. */
 void ro_hub_wake(ro_Hub *hub);

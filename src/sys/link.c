@@ -72,11 +72,21 @@ size_t ro_link_pending(const ro_Link *link) {
   return link->outgoing.size - link->sent;
 }
 
+static size_t in_pipe(int fd) {
+  int bytes = 0;
+  return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
+}
+
 size_t ro_link_unread(const ro_Link *link) {
-  int in_pipe = 0;
-  if (ioctl(link->guard, FIONREAD, &in_pipe) != 0 || in_pipe < 0)
-    in_pipe = 0;
-  return ro_link_pending(link) + (size_t)in_pipe;
+  return ro_link_pending(link) + in_pipe(link->guard);
+}
+
+size_t ro_link_received(const ro_Link *link) {
+  return link->received.size - link->taken;
+}
+
+size_t ro_link_arrived(const ro_Link *link) {
+  return in_pipe(link->in);
 }
 
 ro_LinkStatus ro_link_queue(ro_Link *link, ro_Buffer *frame) {
@@ -162,7 +172,7 @@ ro_LinkStatus ro_link_receive(ro_Link *link) {
 }
 
 ro_LinkStatus ro_link_peek(ro_Link *link, ro_FrameHead *head, size_t limit) {
-  size_t there = link->received.size - link->taken;
+  size_t there = ro_link_received(link);
   link->expected = 0;
   if (there < RO_FRAME_HEAD)
     return RO_LINK_AGAIN;

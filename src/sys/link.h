@@ -60,6 +60,12 @@ size_t ro_link_pending(const ro_Link *link);
 /* Bytes queued that the peer has not read, as far as the system tells: those in the pipe, too. */
 size_t ro_link_unread(const ro_Link *link);
 
+/* Bytes that have been read and not taken. */
+size_t ro_link_received(const ro_Link *link);
+
+/* Bytes that the peer has written and that are still to be read, as far as the system tells. */
+size_t ro_link_arrived(const ro_Link *link);
+
 /* Writes what goes without blocking. OK: all is written; AGAIN: the pipe is full; CLOSED. */
 ro_LinkStatus ro_link_flush(ro_Link *link);
 
