@@ -233,20 +233,21 @@ check-delays: all spec-programs
 	@BUSTED="$(BUSTED)" BUSTED_ARGS="$(BUSTED_ARGS)" CHANCE="$(CHANCE)" LONGEST="$(LONGEST)" SEED="$(SEED)" \
 	  sh scripts/delays.sh $(BUILD)/spec/delays.so $(JOBS) $(SPEC)
 
-# An interpreter for specs, in which memory and system calls fail when the script says so.
+# An interpreter for specs, in which memory and system calls fail when the script says so. Spec files that run
+# side by side may make it at once: none finds a half of it.
 WRAPPED = $(shell sed -n 's/^  X.[^,]*, \([a-z0-9_]*\),.*/\1/p' spec/support/failing.c)
 .PHONY: spec-programs
 spec-programs: $(BUILD)/spec/scarce $(BUILD)/spec/delays.so
 $(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/failing.h $(EXTRA_OBJECTS) $(STATIC_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c %.o %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@.$$$$ $(filter %.c %.o %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl && mv $@.$$$$ $@
 
 # Never instrumented: it is preloaded into programs that have no runtime of a sanitizer. What it defines is seen.
 $(BUILD)/spec/delays.so: spec/support/delays.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(filter-out -fsanitize=% -fvisibility=hidden,$(ALL_CFLAGS)) -D_GNU_SOURCE -shared -o $@ $< -ldl
+	$(Q)$(CC) $(filter-out -fsanitize=% -fvisibility=hidden,$(ALL_CFLAGS)) -D_GNU_SOURCE -shared -o $@.$$$$ $< -ldl && mv $@.$$$$ $@
 
 # Bytes from elsewhere (docs/testing.md): programs that replay files, which the specs build, and the same with a fuzzer. What
 # the fuzzer finds new it puts beside the build; spec/corpus holds the few that the specs replay. Leaks are looked for when a target

@@ -9,6 +9,7 @@ local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
 local new, settle, watch = core._future.new, core._future.settle, core._future.watch
+local duty, perform = core._future.duty, core._future.perform
 
 local function done_with(...)
   local future = new()
@@ -103,6 +104,67 @@ describe("a future", function()
     assert.error_matches(function() future.get {} end, "remoteobj.Future expected, got table")
     assert.equal("<Future (not done)>", tostring(future))
     assert.equal("<Future (done)>", tostring(done_with()))
+  end)
+end)
+
+describe("a duty", function()
+  local attempts, problems, future, other
+
+  -- It fails with the problems, one after the other, and then settles the future.
+  local function failing(...)
+    local d = duty(function()
+      attempts = attempts + 1
+      if problems[attempts] then
+        error(problems[attempts], 0)
+      end
+      settle(future, true, "done")
+    end)
+    attempts, problems, future, other = 0, { ... }, new(d), new(d)
+    perform(d)
+    assert.equal(1, attempts)
+  end
+
+  local function raised(func, ...)
+    local ok, err = pcall(func, ...)
+    assert.is_false(ok)
+    return err
+  end
+
+  it("that has failed tells its error who waits for its futures, once", function()
+    local problem = { "problem" }
+    for _, wait_for in ipairs { function() return future:get() end, function() return remoteobj.wait { future } end } do
+      failing(problem)
+      assert.equal(problem, raised(wait_for))
+      assert.equal(1, attempts) -- the error is what there is to hear first
+      assert.is_true(pcall(wait_for))
+      assert.equal("done", future:get())
+      assert.equal(2, attempts)
+    end
+  end)
+
+  it("tells it though another wait has done it since", function()
+    local problem = { "problem" }
+    failing(problem)
+    wait.until_true(function() return attempts == 2 end, "the duty to be done again")
+    assert.equal("done", future:get(0))
+    assert.equal(problem, raised(other.get, other, 60))
+    assert.equal("Timeout", raised(other.get, other, 0).kind)
+    assert.equal(2, attempts)
+  end)
+
+  it("tells the latest of its errors", function()
+    local first, second = { "first" }, { "second" }
+    failing(first, second)
+    wait.until_true(function() return attempts == 3 end, "the duty to be done again and again")
+    assert.equal(second, raised(other.get, other, 60))
+    assert.equal("Timeout", raised(other.get, other, 0).kind)
+  end)
+
+  it("that has failed for want of memory is done by who waits", function()
+    failing "not enough memory"
+    assert.equal("done", future:get())
+    assert.equal("Timeout", raised(other.get, other, 0).kind)
+    assert.equal(2, attempts)
   end)
 end)
 
