@@ -575,7 +575,7 @@ describe("a listener that stops", function()
   end
 
   -- Sends requests without end until the listener ends the connection. Returns how many answers of each kind have come
-  -- to the first SENT of them.
+  -- to the first SENT of them, and how many thousands were begun to be sent after these.
   local function flood(link)
     local before = raw.open()
     assert(proxy:take() == 0)
@@ -589,16 +589,17 @@ describe("a listener that stops", function()
     raw.send(ends, table.concat(text))
     link:send "sent"
     text = raw.request(SENT + 1):rep(1000)
-    local kinds = {}
+    local kinds, count, thousands = {}, 0, 0
     repeat
+      thousands = thousands + 1
       raw.send(ends, text)
-      for _, frame in ipairs(raw.met(ends)) do
-        if frame.id <= SENT then
-          kinds[frame.kind] = (kinds[frame.kind] or 0) + 1
-        end
+      for _, frame in ipairs(raw.met(ends, SENT - count)) do
+        count = count + 1
+        kinds[frame.kind] = (kinds[frame.kind] or 0) + 1
       end
+      ends.text = count < SENT and ends.text or "" -- nothing keeps it from sending fast
     until ends.ended
-    return kinds
+    return kinds, thousands
   end
 
   for _, bg in ipairs { true, false } do
@@ -606,15 +607,23 @@ describe("a listener that stops", function()
       it(("waits for no client that asks on and on, bg = %s, fulfill_final = %s"):format(bg, fulfill), function()
         open { fulfill_final = fulfill }
         server = fixture.serve(serve_and_stop, { bg = bg, preempt = false })
-        local client = processes.fork(flood)
-        assert.equal("connected", client:receive())
+        local clients = { processes.fork(flood), processes.fork(flood), processes.fork(flood) }
+        for _, client in ipairs(clients) do
+          assert.equal("connected", client:receive())
+        end
         server:send "be busy"
         assert.equal("busy", server:receive())
-        client:send "go"
-        assert.equal("sent", client:receive())
+        for _, client in ipairs(clients) do
+          client:send "go"
+          assert.equal("sent", client:receive())
+        end
         server:send "stop"
         assert.equal("stopped", server:receive())
-        assert.same({ [fulfill and raw.KINDS.reply or raw.KINDS.refused] = SENT }, client:result())
+        for _, client in ipairs(clients) do
+          local kinds, thousands = client:result()
+          assert.same({ [fulfill and raw.KINDS.reply or raw.KINDS.refused] = SENT }, kinds)
+          assert.is_true(thousands <= 20, thousands) -- what fits into a pipe, and what is read at once
+        end
         assert.is_false(proxy.listening_)
       end)
     end

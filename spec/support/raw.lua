@@ -6,10 +6,11 @@
 --   local ends = raw.link(before, pid)     -- with the process of that id; descriptors: ends.input, ends.output, and
 --                                          -- ends.guard, where one reads what was written and not taken yet
 --   raw.send(ends, raw.request(1, value))  -- all that the other side takes; what it says meanwhile is kept
---   raw.met(ends) -> frames                -- what it has said
+--   raw.met(ends, most) -> frames          -- what it has said
 --   raw.answers(ends, count) -> frames     -- so many of them, or all until it ends the connection
 local dirent = require "posix.dirent"
 local poll = require "posix.poll".poll
+local stat = require "posix.sys.stat".stat
 local unistd = require "posix.unistd"
 
 local raw = {}
@@ -27,21 +28,22 @@ function raw.open(pid)
   for name in dirent.files(process .. "/fd") do
     local fd = tonumber(name)
     local target = fd and unistd.readlink(process .. "/fd/" .. fd)
-    local info = target and io.open(process .. "/fdinfo/" .. fd)
+    local file = target and stat(process .. "/fd/" .. fd)
+    local info = file and io.open(process .. "/fdinfo/" .. fd)
     local flags = info and (info:read "a" or ""):match "flags:%s*(%d+)" -- nothing when it was closed just now
     if info then
       info:close()
     end
     if flags then
-      found[fd] = { target = target, mode = tonumber(flags, 8) & 3 }
+      found[fd] = { target = target, inode = file.st_ino, mode = tonumber(flags, 8) & 3 }
     end
   end
   return found
 end
 
--- The number may be that of one which is closed by now.
+-- The number may be that of one which is closed by now, and which was called alike: anonymous files are.
 local function is_new(before, fd, now)
-  return not before[fd] or before[fd].target ~= now.target
+  return not before[fd] or before[fd].target ~= now.target or before[fd].inode ~= now.inode
 end
 
 --- The descriptors that are open and were not before, of that sort.
@@ -146,10 +148,14 @@ local function take_frame(ends)
   return frame
 end
 
---- The frames that raw.send has met meanwhile.
-function raw.met(ends)
+--- The first frames that raw.send has met meanwhile, at most so many.
+function raw.met(ends, most)
   local frames = {}
-  for frame in take_frame, ends do
+  while #frames < most do
+    local frame = take_frame(ends)
+    if not frame then
+      break
+    end
     frames[#frames + 1] = frame
   end
   return frames
