@@ -5,7 +5,6 @@ local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
 local scale = require "spec.support.scale"
-local scarce = require "spec.support.scarce"
 local script = require "spec.support.script"
 local signal = require "posix.signal"
 local unistd = require "posix.unistd"
@@ -300,41 +299,6 @@ describe("lives of processes and proxies", function()
       assert(after == before, before .. " descriptors before, " .. after .. " then")
     ]], { tostring(scale(20, 300)) }, { timeout = scale(1, 10) * wait.LIMIT })
     assert.same({ 0, "" }, { result.code, result.stderr })
-  end)
-
-  -- By the number of looks at the child: who waits for it looks again and again.
-  it("are let go without a wait, be it that they seem to end", function()
-    assert.equal("1", scarce [[
-      local remoteobj = require "remoteobj"
-      local signal = require "posix.signal"
-      local unistd = require "posix.unistd"
-
-      local reading, writing = unistd.pipe()
-      local process = remoteobj.process(function() -- seems to end, with POSIX alone
-        for fd = 3, 1000 do
-          if fd ~= writing then
-            unistd.close(fd)
-          end
-        end
-        unistd.write(writing, "x")
-        while true do
-          unistd.sleep(1000)
-        end
-      end):start()
-      local pid = process.pid
-      assert(unistd.read(reading, 1) == "x")
-      local gone = setmetatable({ process }, { __mode = "k" })
-      gone[process], gone[1] = true, nil
-      process = nil
-      scarce.fail("waitpid", 0, 0)
-      while next(gone) do
-        collectgarbage()
-      end
-      local looks = scarce.calls "waitpid"
-      signal.kill(pid, signal.SIGKILL)
-      assert(looks <= 3, looks)
-      io.write(1)
-    ]])
   end)
 end)
 
