@@ -9,6 +9,9 @@
 #include "base/atfork.h"
 #include "sys/shared.h"
 
+/* With a stack of this size a thread can be started, if at all. */
+#define LARGEST_STACK ((size_t)64 << 20)
+
 static void free_stack(ro_Native *native) {
   if (native->stack != NULL)
     munmap(native->stack, native->size);
@@ -42,14 +45,13 @@ static void block_signals(sigset_t *before) {
   pthread_sigmask(SIG_SETMASK, &set, before);
 }
 
-int ro_native_start(ro_Native *native, size_t stack, void *(*entry)(void *), void *argument) {
+/* Returns 0 or an errno: EINVAL where the system wants a larger stack. */
+static int start(ro_Native *native, size_t stack, void *(*entry)(void *), void *argument) {
   pthread_attr_t attributes;
   sigset_t before;
   int e = pthread_attr_init(&attributes);
   if (e != 0)
     return e;
-  if (stack < (size_t)PTHREAD_STACK_MIN)
-    stack = (size_t)PTHREAD_STACK_MIN;
   native->stack = NULL;
   e = ro_is_fork() ? bring_stack(native, &attributes, stack) : pthread_attr_setstacksize(&attributes, stack);
   if (e == 0) {
@@ -60,6 +62,16 @@ int ro_native_start(ro_Native *native, size_t stack, void *(*entry)(void *), voi
       free_stack(native);
   }
   pthread_attr_destroy(&attributes);
+  return e;
+}
+
+/* The variables that the program has for each thread lie on the stack too; how large they are, nobody tells. */
+int ro_native_start(ro_Native *native, size_t stack, void *(*entry)(void *), void *argument) {
+  int e;
+  if (stack < (size_t)PTHREAD_STACK_MIN)
+    stack = (size_t)PTHREAD_STACK_MIN;
+  while ((e = start(native, stack, entry, argument)) == EINVAL && stack < LARGEST_STACK)
+    stack *= 2;
   return e;
 }
 

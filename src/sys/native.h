@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stddef.h>
 
-#define RO_STACK_OF_WAITER ((size_t)64 * 1024) /* for a thread that only waits */
+#define RO_STACK_OF_WAITER ((size_t)256 * 1024) /* for a thread that only waits */
 
 typedef struct ro_Native {
   pthread_t id;
