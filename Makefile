@@ -210,7 +210,7 @@ sanitizing:
 
 # Under valgrind, which knows too few of Linux's own calls: those whose programs are what is watched, and that don't measure time.
 WATCHED = async callback classes clients codec except failure future listen loops original pairs process proxy refs super \
-  thread timeout util values_over_proxy
+  thread throw timeout util values_over_proxy
 check-valgrind: SPEC = $(WATCHED:%=spec/%_spec.lua)
 check-valgrind: sanitizing
 	@REMOTEOBJ_SANITIZED=valgrind REMOTEOBJ_SLOWNESS=10 $(MAKE) --no-print-directory $(PARALLEL) check-watched BUILD=build/valgrind JOBS=$(JOBS) SPEC="$(SPEC)" \
