@@ -846,7 +846,7 @@ describe("the end of the program", function()
       local begun
       remoteobj.thread(function()
         begun = true
-        pcall(remoteobj.sleep, 1e9) -- now it is told that the state is closing: what it makes is born with the library's hook
+        pcall(remoteobj.sleep, 1e9) -- until the state is closing: what it makes now is born with the hook
         coroutine.resume(create(function() while true do pcall(remoteobj.sleep, 1) end end))
       end):start()
       while not begun do remoteobj.sleep(0.001) end
