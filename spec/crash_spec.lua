@@ -74,7 +74,7 @@ end
 local function nothing() end
 
 --- A client that does two things at once with one connection: waits for a large answer, and sends a large request
--- for a client of its own.
+-- for a client of its own. Returns it, and a function that has the latter begin.
 local function start_client_both_ways(stage)
   local own_object, second = {}, nil
   local own = remoteobj.Proxy(own_object)
@@ -89,11 +89,12 @@ local function start_client_both_ways(stage)
     check(second[1] or not second[2].may_have_run, "the second may have run")
     return ok and #first + (second[1] and second[2] or 0) or error(first, 0)
   end)
-  processes.fork(function()
-    own:wait_until_listening()
-    own:with_ { default = false }:send_on()
-  end)
-  return client
+  return client, function()
+    processes.fork(function()
+      own:wait_until_listening()
+      own:with_ { default = false }:send_on()
+    end)
+  end
 end
 
 ---- kinds of errors ----
@@ -306,8 +307,9 @@ moments["with the pipes full both ways"] = {
   end,
   arrange = function(stage)
     stage:expect_third()
-    local client = start_client_both_ways(stage)
+    local client, send_on = start_client_both_ways(stage)
     stage:expect "executes"
+    send_on()
     check(client:receive() == "sends", "a second request")
     await_asleep(stage)
     suspend_clients(stage)
