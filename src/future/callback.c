@@ -1,5 +1,6 @@
 #include "future/callback.h"
 
+#include <errno.h>
 #include <limits.h>
 
 #include <lauxlib.h>
@@ -60,7 +61,11 @@ static nfds_t watch_watch(ro_Interest *interest, struct pollfd *fds, int64_t *un
 /* Is it readable still: another thread that was told of it, too, may have been first. */
 static int is_readable(const Watch *w) {
   struct pollfd fd = {.fd = w->fd, .events = POLLIN};
-  return poll(&fd, 1, 0) != 0;
+  int n;
+  do { /* a signal may interrupt a mere look, too */
+    n = poll(&fd, 1, 0);
+  } while (n < 0 && errno == EINTR);
+  return n != 0;
 }
 
 static void watch_attend(lua_State *L, ro_Interest *interest) {
