@@ -1,12 +1,12 @@
 #include "future/callback.h"
 
-#include <errno.h>
 #include <limits.h>
 
 #include <lauxlib.h>
 
 #include "base/registry.h"
 #include "lock/lock.h"
+#include "sys/descriptor.h"
 
 #define METATABLE "remoteobj.watch"
 
@@ -58,20 +58,12 @@ static nfds_t watch_watch(ro_Interest *interest, struct pollfd *fds, int64_t *un
   return w->calls ? 0 : 1;
 }
 
-/* Is it readable still: another thread that was told of it, too, may have been first. */
-static int is_readable(const Watch *w) {
-  struct pollfd fd = {.fd = w->fd, .events = POLLIN};
-  int n;
-  do { /* a signal may interrupt a mere look, too */
-    n = poll(&fd, 1, 0);
-  } while (n < 0 && errno == EINTR);
-  return n != 0;
-}
-
 static void watch_attend(lua_State *L, ro_Interest *interest) {
   Watch *w = (Watch *)interest;
   int base = lua_gettop(L);
-  if (w->calls || !lua_checkstack(L, 10) || !is_readable(w))
+  if (w->calls || !lua_checkstack(L, 10))
+    return;
+  if (ro_descriptor_look(w->fd) == 0) /* another thread that was told of it, too, was first */
     return;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &open_key) == LUA_TTABLE && lua_rawgetp(L, -1, w) == LUA_TUSERDATA) {
     w->calls = 1;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -20,6 +21,16 @@ int ro_descriptor_unblock(int fd) {
 
 int ro_descriptor_hide(int fd) {
   return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? 0 : errno;
+}
+
+/* A signal may interrupt a mere look, too. */
+int ro_descriptor_look(int fd) {
+  struct pollfd look = {.fd = fd, .events = POLLIN};
+  int n;
+  do {
+    n = poll(&look, 1, 0);
+  } while (n < 0 && errno == EINTR);
+  return n;
 }
 
 /* A fork in between would close, in the child, what another thread has opened under the same number meanwhile. */

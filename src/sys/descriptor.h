@@ -17,6 +17,9 @@ int ro_descriptor_hide(int fd);
 /* Closes the descriptor if it is not -1, which it becomes. Safe between fork and exec. */
 void ro_descriptor_close(int *fd);
 
+/* Is the descriptor readable now, or at its end: 1 or 0; -1 with errno where the system does not tell. */
+int ro_descriptor_look(int fd);
+
 /*
 ** An empty file without a name, close-on-exec, that is gone when the last process has closed it. Returns
 ** its descriptor, or -1 with errno.

@@ -1,8 +1,6 @@
 /* What lives are alike in, whatever the system has. */
 #include "sys/life.h"
 
-#include <errno.h>
-
 #include "sys/descriptor.h"
 
 /* The end of a pipe that nobody writes to. */
@@ -16,10 +14,5 @@ int ro_life_reopen(ro_Life *life) {
 }
 
 int ro_life_goes_on(const ro_Life *life) {
-  struct pollfd end = {.fd = life->fd, .events = POLLIN};
-  int n;
-  do {
-    n = poll(&end, 1, 0);
-  } while (n < 0 && errno == EINTR);
-  return n <= 0; /* nobody has ended for want of memory to look */
+  return ro_descriptor_look(life->fd) <= 0; /* nobody has ended for want of memory to look */
 }
