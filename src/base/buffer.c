@@ -6,6 +6,7 @@
 #include "base/huge.h"
 
 #define RO_BUFFER_LEAST 256
+#define TRUSTED ((size_t)64 << 20) /* bytes that room is made for on a word alone */
 
 void ro_buffer_init(ro_Buffer *b) {
   memset(b, 0, sizeof *b);
@@ -48,6 +49,11 @@ char *ro_buffer_reserve(ro_Buffer *b, size_t extra) {
   b->data = data;
   b->capacity = wanted;
   return data + b->size;
+}
+
+size_t ro_buffer_promised(const ro_Buffer *b, uint64_t whole) {
+  size_t most = b->size > TRUSTED ? b->size : TRUSTED;
+  return whole - b->size < most ? (size_t)whole - b->size : most;
 }
 
 void ro_buffer_add(ro_Buffer *b, const void *bytes, size_t size) {

@@ -31,6 +31,12 @@ void ro_buffer_clear(ro_Buffer *b, size_t keep);
 */
 char *ro_buffer_reserve(ro_Buffer *b, size_t extra);
 
+/*
+** How much room to make for the rest of something that begins with the buffer and has `whole` bytes, more than are there, as far as
+** its sender has promised: of very much, never more than has come already, or than a size of which no page is touched before its bytes come.
+*/
+size_t ro_buffer_promised(const ro_Buffer *b, uint64_t whole);
+
 /* Appends `size` bytes. */
 void ro_buffer_add(ro_Buffer *b, const void *bytes, size_t size);
 

@@ -16,9 +16,6 @@
 /* Bytes read at a time, as long as no frame is known to be larger. */
 #define READ_STEP ((size_t)64 * 1024)
 
-/* Room that is made on the word of a header: no page of it is touched before the bytes come. */
-#define TRUSTED ((size_t)64 << 20)
-
 /* Between two tries to send while the system has no memory for that. */
 #define NO_MEMORY_PAUSE (RO_SECOND / 1000)
 
@@ -176,12 +173,6 @@ static int take_frame(lua_State *L, ro_Inlet *in) {
   return 1;
 }
 
-/* The room for what is left of a frame of `wanted` bytes: of a very large one, which is only promised, never more than has come. */
-static size_t promised_room(const ro_Inlet *in, uint64_t wanted) {
-  size_t most = in->bytes.size > TRUSTED ? in->bytes.size : TRUSTED;
-  return wanted - in->bytes.size < most ? (size_t)wanted - in->bytes.size : most;
-}
-
 /* Reads once; returns whether anything came. What was handed out makes room before. */
 static int read_more(lua_State *L, int fd, ro_Inlet *in) {
   uint64_t wanted;
@@ -195,7 +186,7 @@ static int read_more(lua_State *L, int fd, ro_Inlet *in) {
     ro_buffer_clear(&in->bytes, KEEP);
   wanted = frame_size(L, in);
   if (wanted != LAST && wanted > in->bytes.size + room)
-    room = promised_room(in, wanted);
+    room = ro_buffer_promised(&in->bytes, wanted);
   to = ro_buffer_reserve(&in->bytes, room);
   if (to == NULL)
     luaL_error(L, "not enough memory"); /* there may be some the next time */

@@ -9,9 +9,6 @@
 #include "sys/descriptor.h"
 
 #define LEAST_READ (size_t)(64 * 1024)
-#define TRUSTED                                                                                              \
-  ((size_t)64                                                                                                \
-   << 20) /* bytes that room is made for on a head's word: no page of it is touched before they come */
 #define KEPT_MEMORY (size_t)(256 * 1024) /* larger buffers go back to the heap when empty */
 #define WORTH_EXCHANGE (size_t)(16 * 1024)
 
@@ -138,17 +135,14 @@ static void compact(ro_Link *link) {
 }
 
 /*
-** Makes room for what is to be read next and returns how much that is; 0: there is no memory. A head only promises its payload: of a
-** very large one there is never room for more than has come already. Of a large frame no more is read than is its own: then it can be
-** taken without a copy.
+** Makes room for what is to be read next and returns how much that is; 0: there is no memory. Of a large frame no more is read than is
+** its own: then it can be taken without a copy.
 */
 static size_t make_room(const ro_Link *link, ro_Buffer *b) {
-  size_t due = link->expected > b->size ? link->expected - b->size : 0;
-  size_t most = b->size > TRUSTED ? b->size : TRUSTED, room;
-  if (ro_buffer_reserve(b, due == 0 ? LEAST_READ : due < most ? due : most) == NULL)
+  size_t due = link->expected > b->size ? ro_buffer_promised(b, link->expected) : 0;
+  if (ro_buffer_reserve(b, due == 0 ? LEAST_READ : due) == NULL)
     return 0;
-  room = b->capacity - b->size;
-  return due > LEAST_READ && due < room ? due : room;
+  return due > LEAST_READ ? due : b->capacity - b->size;
 }
 
 ro_LinkStatus ro_link_receive(ro_Link *link) {
