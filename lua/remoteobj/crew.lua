@@ -7,221 +7,29 @@
 -- is true of a task or a worker is written in one place, in tables that are there from the beginning, and it looks anew
 -- after whatever may take time. What is not done yet is done the next time; who waits for a task hears of what has
 -- failed. Other threads come in between only there: duties are atomic, and so is what else touches the crew.
+--
+-- Here is what moves everything on, and what pools call. Tasks and their queue are in `task.lua`, a worker with the
+-- tasks that it was sent in `member.lua`, the processes of workers in `turnover.lua`.
 
 local core = require "remoteobj.core"
-local spawn = require "remoteobj.spawn"
 local desk = require "remoteobj.desk"
+local members = require "remoteobj.member"
+local tasks = require "remoteobj.task"
+local turnover = require "remoteobj.turnover"
 
 local native = core._process
 local futures = core._future
-local new_future, settle_future, is_done = futures.new, futures.settle, futures.is_done
-local follow, leave, outcome, perform = futures.follow, futures.leave, futures.outcome, futures.perform
-local atomic = futures.atomic
-
--- A worker whose tasks take no longer than this (nanoseconds) gets the next one before it has finished the last, so
--- that it never idles. One whose tasks take long does not: they could be done by another.
-local QUICK = 5000000
-
--- Such a worker has as many as it does in this time, so that neither side sleeps between two; but no more than that.
-local AT_ONCE = 200000
-local MOST_AT_ONCE = 8
-
--- A worker that so often in a row could not be started, or was lost before it had begun anything, is given up.
-local MOST_STARTS = 3
-
--- What is known of a worker.
-local ABSENT = "absent"     -- it has no process; one is started
-local STARTING = "starting" -- its process runs, but may not listen yet
-local READY = "ready"       -- it can be sent tasks
-local LOST = "lost"         -- its process is gone, or doesn't answer
-local DEAD = "dead"         -- that has ended, and it is known why
+local new_future, settle_future = futures.new, futures.settle
+local atomic, outcome, perform = futures.atomic, futures.outcome, futures.perform
+local first_waiting, waits, turn_away = tasks.first_waiting, tasks.waits, tasks.turn_away
+local has_process = turnover.has_process
+local free_place, take_in, try_to_send = members.free_place, members.take_in, members.try_to_send
+local READY, DEAD = members.READY, members.DEAD
 
 local Crew = {}
 Crew.__index = Crew
 
--- ---- errors ----
-
-local function library_error(kind, text, ...)
-  return setmetatable({ kind = kind, message = text:format(...) }, core.Error)
-end
-
--- Errors of a connection, rather than of a task.
-local LOSSES = { Disconnected = true, NotListening = true, Protocol = true }
-
---- Does the error say that the worker, or the way to it, is gone? One that a task has raised has a traceback.
-local function is_loss(problem)
-  return getmetatable(problem) == core.Error and LOSSES[problem.kind] and core.traceback(problem) == nil
-end
-
---- The error of a task whose worker has died; `position` of those that it stands for.
-local function died(self, task, position, cause)
-  local index = task.index + math.max(0, math.min(position, task.count) - 1)
-  local err = library_error("ProcessDied", "task %d of pool '%s': %s", index, self.name, tostring(cause))
-  err.exitcode, err.signal, err.pid, err.process = cause.exitcode, cause.signal, cause.pid, cause.process
-  return err
-end
-
---- The error of a task that was not begun when the pool ended.
-local function ended(self)
-  return library_error("NotListening", self.killed and "pool '%s' was killed" or "pool '%s' is closed", self.name)
-end
-
--- ---- the queue ----
-
-local function push(queue, task)
-  queue[queue.last + 1] = task
-  queue.last = queue.last + 1
-end
-
-local function push_front(queue, task)
-  queue[queue.first - 1] = task
-  queue.first = queue.first - 1
-end
-
---- Does the task still wait for a worker?
-local function waits(task)
-  return not task.place and not (task.group and task.group.over) and not is_done(task.future)
-end
-
---- The first task that waits for a worker. What is in front of it goes.
-local function first_waiting(queue)
-  while queue.first <= queue.last do
-    local task = queue[queue.first]
-    if task and waits(task) then
-      return task
-    end
-    queue[queue.first] = nil
-    queue.first = queue.first + 1
-  end
-end
-
--- ---- the places of a worker, at which its tasks are ----
-
--- All are there from the beginning. Their fields never become nil: then none would need memory to be set.
-local function new_place()
-  return {
-    task = false,
-    at = 0, -- the number of the (first) task in its process
-    sent = 0, -- when
-    answer = false, -- the future of the request, when it has been sent,
-    followed = false, -- and the duty follows that; or
-    failed = false, -- it could not be sent
-    problem = false, -- since
-    mended = false, -- has that been put into the program's words
-    lost = false, -- no answer will come
-  }
-end
-
-local function free_place(member)
-  local places = member.places
-  for i = 1, MOST_AT_ONCE do
-    if not places[i].task then
-      return places[i]
-    end
-  end
-end
-
---- The task leaves the place, if it is still there.
-local function clear(member, place, task)
-  if place.task == task then
-    member.load = member.load - 1
-    place.task, place.answer, place.problem = false, false, false
-  end
-end
-
---- Settles a task at a place, which it leaves. Whom it tells may do anything, with the pool too.
-local function settle(member, place, task, ...)
-  settle_future(task.future, ...)
-  clear(member, place, task)
-end
-
--- ---- tasks on their way ----
-
---- How many tasks a worker may have whose last one has taken so long.
-local function room_for(duration)
-  if duration >= QUICK then
-    return 1
-  end
-  return math.max(2, math.min(MOST_AT_ONCE, AT_ONCE // math.max(duration, 1)))
-end
-
---- Notes how long a task has taken.
-local function learn(member, place, task)
-  local now = native.now()
-  task.duration = now - math.max(place.sent, member.answered)
-  member.answered, member.room = now, room_for(task.duration)
-end
-
---- Puts into the program's words what could not be sent, once.
-local function mend(place, task, problem)
-  if task.kind.mend and not place.mended then
-    task.kind.mend(problem, task)
-    place.mended = true
-  end
-end
-
---- Takes in what has become of a task that was sent.
-local function answered(member, place, task, ok, ...)
-  if not ok then
-    local problem = ...
-    if is_loss(problem) then
-      place.lost, place.problem = true, problem
-      member.state = LOST
-      return
-    end
-    mend(place, task, problem)
-  end
-  learn(member, place, task)
-  settle(member, place, task, ok, ...)
-end
-
---- Takes in what has become of the task at a place, if that is known.
-local function look_at(self, member, place)
-  local task, answer = place.task, place.answer
-  if place.failed then
-    mend(place, task, place.problem)
-    settle(member, place, task, false, place.problem)
-  elseif answer and not place.lost then
-    place.followed = place.followed or not follow(answer, self.duty)
-    if is_done(answer) then
-      answered(member, place, task, outcome(answer))
-    end
-  end
-end
-
-local function take_in(self, member)
-  local places = member.places
-  for i = 1, MOST_AT_ONCE do
-    local place = places[i]
-    if place.task then
-      look_at(self, member, place)
-    end
-  end
-end
-
---- Sends a task to a worker. If that fails it was not sent, or is at the place.
-local function send(member, place, task)
-  local now = native.now()
-  place.at, place.sent, place.answer, place.failed = member.sent + 1, now, false, false
-  place.followed, place.mended, place.lost = false, false, false
-  task.place, place.task = place, task
-  member.load = member.load + 1
-  member.sent = member.sent + task.count
-  place.answer = task.kind.send(member.asking, place.at, task)
-end
-
-local function try_to_send(self, member, place, task)
-  local ok, problem = pcall(send, member, place, task)
-  if place.task ~= task then
-    if not ok and not task.place then
-      error(problem, 0)
-    end
-    return
-  elseif not ok then
-    place.problem, place.failed = problem, true
-  end
-  look_at(self, member, place)
-end
+-- ---- moving on ----
 
 --- The worker with least to do that may get a task.
 local function free_member(self)
@@ -235,21 +43,11 @@ local function free_member(self)
   return best
 end
 
---- Tells all tasks that wait that they can't be done.
-local function turn_away(self, problem)
-  local task = first_waiting(self.queue)
-  while task do
-    self.told = true
-    settle_future(task.future, false, problem)
-    task = first_waiting(self.queue)
-  end
-end
-
 --- Sends tasks to workers as long as there are both.
 local function dispatch(self)
   local task = first_waiting(self.queue)
   if task and (self.over or self.broken) then
-    return turn_away(self, self.over and ended(self) or self.problem)
+    return turn_away(self, self.over and tasks.ended(self) or self.problem)
   end
   local member = task and free_member(self)
   while member do
@@ -257,204 +55,6 @@ local function dispatch(self)
     task = first_waiting(self.queue)
     member = task and free_member(self)
   end
-end
-
--- ---- workers that come and go ----
-
---- Could its process be started?
-local function has_process(member)
-  return member.process and member.process.pid
-end
-
--- Seconds that the process of a lost connection has to end by itself.
-local PATIENCE = 1
-
---- The error that says why the process of a worker has ended.
-local function cause_of(process, text, ...)
-  local cause = process:_outcome()
-  if not cause then
-    cause = library_error("ProcessDied", "process '%s' (pid %d) " .. text, process.name, process.pid, ...)
-    cause.exitcode, cause.pid, cause.process = process.exitcode, process.pid, process.name
-  end
-  return cause
-end
-
---- An error of its connection, if it was sent anything.
-local function problem_of(member)
-  for _, place in ipairs(member.places) do
-    if place.problem then
-      return place.problem
-    end
-  end
-end
-
---- Waits for the process of a lost worker. Should only the connection have been lost, it is ended.
-local function await_end(_, member)
-  local process, problem = member.process, problem_of(member)
-  local goes_on = problem and problem.kind == "Protocol"
-  if process:join(goes_on and 0 or PATIENCE) then
-    member.cause = cause_of(process, "has ended with exit code %d", process.exitcode)
-  else
-    process:kill()
-    process:join()
-    member.cause = cause_of(process, "was ended: %s", tostring(problem or "it does not listen"))
-  end
-  member.state = DEAD
-end
-
---- Starts the process of a worker, which may be one of several in turn. It ends with its handle.
-local function launch(self, member)
-  self.cells:set(member.slot, desk.STARTING)
-  local process = spawn.process {
-    desk.run, member.desk, member.remote, self.init, self.object,
-    name_ = member.name, raises_ = false,
-  }
-  process._bound = true
-  member.sent, member.room, member.process = 0, 1, process
-  process:start()
-  member.state = STARTING
-  if self.over then -- since that began
-    process:kill()
-  end
-  self.problem = self.broken and self.problem
-end
-
-local IF_ANY = { fail = false }
-
---- Waits until the worker can be sent tasks.
-local function admit(_, member)
-  local listens = member.remote:wait_until_listening(member.process, IF_ANY)
-  if member.state == STARTING then
-    member.state = listens and READY or LOST
-  end
-end
-
-local function attend(self, member, step)
-  member.attended = true
-  step(self, member)
-end
-
---- Does what has to be waited for. Who comes meanwhile does not wait for the same.
-local function see_to(self, member, step)
-  if member.attended then
-    return true
-  end
-  local ok, problem = pcall(attend, self, member, step)
-  member.attended = false
-  return ok, problem
-end
-
-local function must_see_to(...)
-  local ok, problem = see_to(...)
-  if not ok then
-    error(problem, 0)
-  end
-end
-
---- The place whose task was sent last.
-local function last_place(member)
-  local last = nil
-  for _, place in ipairs(member.places) do
-    if place.task and (not last or place.at > last.at) then
-      last = place
-    end
-  end
-  return last
-end
-
---- What a worker had that has died: what it had begun has crashed it, what it had not goes to others.
-local function hand_back(self, member, place, begun)
-  local task, crashed = place.task, place.at <= begun
-  local crashes = task.crashes + (crashed and 1 or 0)
-  if place.answer then
-    leave(place.answer)
-  end
-  if crashed and crashes > self.retries or self.over then
-    settle(member, place, task, false,
-      crashed and died(self, task, begun - place.at + 1, member.cause) or ended(self))
-  else
-    push_front(self.queue, task)
-    task.crashes, task.place = crashes, false
-    clear(member, place, task)
-  end
-end
-
---- Is there a worker that does something, or will?
-local function has_worker(self)
-  for _, member in ipairs(self.members) do
-    if member.state ~= ABSENT then
-      return true
-    end
-  end
-  return false
-end
-
---- A worker can't be had now. Should there be no other, the tasks that wait hear why; the next one has it tried again.
-local function give_up(self, member, problem)
-  member.failures, member.state, member.rests = 0, ABSENT, true
-  self.lacks = true
-  if not has_worker(self) then
-    self.problem = problem
-    turn_away(self, problem)
-  end
-end
-
---- The worker may be replaced, unless that has led nowhere. An initializer that has raised an error, or crashes each
--- time, is the end of all.
-local function bury(self, member, begun)
-  local cause = member.cause
-  local crashed = getmetatable(cause) == core.Error and cause.kind == "ProcessDied"
-  local failures = begun > desk.READY and 0 or member.failures + 1
-  member.failures, member.state, member.cause = failures, ABSENT, false
-  if begun == desk.LISTENING and not (crashed and failures < MOST_STARTS) then
-    self.broken, self.problem = true, cause
-  elseif failures >= MOST_STARTS then
-    give_up(self, member, cause)
-  end
-end
-
-local function take_leave(self, member)
-  local begun = self.cells:get(member.slot)
-  local place = last_place(member)
-  while place and member.state == DEAD do
-    hand_back(self, member, place, begun)
-    place = last_place(member)
-  end
-  if member.state == DEAD then -- and not replaced meanwhile
-    bury(self, member, begun)
-  end
-end
-
---- Is of all that was sent to it known that no answer will come?
-local function is_let_go(member)
-  for _, place in ipairs(member.places) do
-    if place.task and not place.lost then
-      return false
-    end
-  end
-  return true
-end
-
-local function try_to_launch(self, member)
-  local ok, problem = see_to(self, member, launch)
-  if not ok then
-    give_up(self, member, problem)
-  end
-end
-
---- Goes a step on with a worker that is not ready. Returns whether that has led anywhere.
-local function tend(self, member)
-  local state = member.state
-  if state == LOST and is_let_go(member) then
-    must_see_to(self, member, await_end)
-  elseif state == DEAD then
-    take_leave(self, member)
-  elseif state == ABSENT and not member.rests and not self.broken then
-    try_to_launch(self, member)
-  elseif state == STARTING then
-    must_see_to(self, member, admit)
-  end
-  return member.state ~= state
 end
 
 local function is_idle(self)
@@ -470,7 +70,7 @@ local function tend_all(self)
   local moved = false
   for _, member in ipairs(self.members) do
     if member.state ~= READY then
-      moved = tend(self, member) or moved
+      moved = turnover.tend(self, member) or moved
     end
   end
   return moved
@@ -492,32 +92,9 @@ local function advance(self)
   end
 end
 
--- ---- for pools ----
+-- ---- its tasks ----
 
---- A task, which waits until it is added.
--- @param kind has `send(remote, number, task)`, which gives a future: asks a worker for it; and optionally
--- `mend(problem, task)`: says in the program's words what could not be sent
--- @param group nil, or what the task belongs to: once its field `over` is true, it is not begun any more
--- @param index what the pool calls the (first) task
--- @param count how many it stands for
--- @param func of the task
--- @param arguments of the task
--- @return a table, whose field `future` is settled by what comes of it
-function Crew:new_task(kind, group, index, count, func, arguments)
-  return {
-    kind = kind,
-    group = group or false,
-    index = index,
-    count = count,
-    func = func,
-    arguments = arguments,
-    future = new_future(self.duty),
-    queued = false, -- was it added
-    place = false, -- where it is, or was
-    crashes = 0, -- how many workers have died of it
-    duration = false, -- how long it has taken
-  }
-end
+Crew.new_task = tasks.new
 
 --- Has workers tried again that were given up.
 local function rouse(self)
@@ -531,7 +108,7 @@ local function enqueue(self, task)
   if self.lacks then
     rouse(self)
   end
-  push(self.queue, task)
+  tasks.push(self.queue, task)
   task.queued = true
   perform(self.duty)
 end
@@ -553,7 +130,7 @@ end
 
 local function cancel(self, task)
   return waits(task) and settle_future(task.future, false,
-    library_error("NotListening", "task %d of pool '%s' was cancelled", task.index, self.name))
+    tasks.library_error("NotListening", "task %d of pool '%s' was cancelled", task.index, self.name))
 end
 
 --- Takes back a task that was not sent yet. Returns whether that was so.
@@ -594,6 +171,8 @@ function Crew:finish()
     idle = atomic(await_idle, self)
   end
 end
+
+-- ---- its end ----
 
 --- Asks a worker to end, once.
 local function ask_to_end(member)
@@ -655,50 +234,24 @@ end
 function Crew:kill()
   self.over, self.killed = true, true
   kill_all(self)
-  turn_away(self, ended(self))
-  local cause = library_error("ProcessDied", "the pool was killed")
+  turn_away(self, tasks.ended(self))
+  local cause = tasks.library_error("ProcessDied", "the pool was killed")
   for _, member in ipairs(self.members) do
     if has_process(member) then
       member.process:join()
       member.state, member.cause = DEAD, cause
-      atomic(take_leave, self, member)
+      atomic(turnover.take_leave, self, member)
     end
   end
   perform(self.duty) -- that nothing is left of it
   self.dismissed = true
 end
 
-local function new_member(self, slot)
-  local own = desk.new(self.name, self.cells, slot)
-  local remote = core.Proxy(own)
-  local member = {
-    slot = slot,
-    name = ("%s:%d"):format(self.name, slot),
-    desk = own,
-    remote = remote,
-    asking = remote:with_ { async = true },
-    state = ABSENT,
-    rests = false, -- is it given up, until there is a task more
-    attended = false, -- does somebody wait for what becomes of it
-    process = false, -- the present one, or the last; with it
-    sent = 0, -- how many tasks it was sent, those that came together counted singly,
-    room = 1, -- how many it may have,
-    cause = false, -- and why it has died
-    stopping = nil, -- the future of the request to end; false when it could not be sent
-    places = {},
-    load = 0, -- how many of these are taken
-    answered = 0, -- when its last answer came
-    failures = 0, -- how many processes in a row have ended before they had begun anything
-  }
-  for i = 1, MOST_AT_ONCE do
-    member.places[i] = new_place()
-  end
-  return member
-end
+-- ---- making one ----
 
 local function start_all(self)
   for _, member in ipairs(self.members) do
-    launch(self, member)
+    turnover.launch(self, member)
   end
   advance(self)
 end
@@ -715,7 +268,7 @@ local function new_crew(name, count, start)
     retries = start.retries,
     cells = native.cells(count),
     members = {},
-    queue = { first = 1, last = 0 },
+    queue = tasks.new_queue(),
     duty = nil,
     idle = false, -- a future for the moment when all tasks are finished, if somebody waits for that
     lacks = false, -- is a worker given up
@@ -730,7 +283,7 @@ local function new_crew(name, count, start)
     advance(self)
   end, true)
   for slot = 1, count do
-    self.members[slot] = new_member(self, slot)
+    self.members[slot] = members.new(self, slot)
   end
   local ok, problem = pcall(atomic, start_all, self)
   if not ok then
