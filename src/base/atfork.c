@@ -25,25 +25,36 @@ static void unlock_list(void) {
     pthread_mutex_unlock(&list_mutex);
 }
 
+static void release(const ro_ForkNode *node) {
+  if (node->held)
+    pthread_mutex_unlock(node->mutex);
+}
+
 static void before_fork(void) {
   lock_list();
-  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+  for (ro_ForkNode *node = first; node != NULL; node = node->next) {
+    node->held = node->mutex != NULL && pthread_mutex_trylock(node->mutex) == 0;
     if (node->before != NULL)
       node->before(node);
+  }
 }
 
 static void after_fork_in_parent(void) {
-  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+  for (ro_ForkNode *node = first; node != NULL; node = node->next) {
     if (node->in_parent != NULL)
       node->in_parent(node);
+    release(node);
+  }
   unlock_list();
 }
 
 static void after_fork_in_child(void) {
   process_id = getpid();
   is_fork = 1;
-  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+  for (ro_ForkNode *node = first; node != NULL; node = node->next) {
     node->in_child(node);
+    release(node);
+  }
   unlock_list();
 }
 

@@ -5,6 +5,8 @@
 #ifndef RO_ATFORK_H
 #define RO_ATFORK_H
 
+#include <pthread.h>
+
 typedef struct ro_ForkNode {
   struct ro_ForkNode *next, *previous;
   void (*before)(struct ro_ForkNode *node);    /* runs before the fork, in the thread that forks; or NULL */
@@ -12,6 +14,12 @@ typedef struct ro_ForkNode {
   void (*in_child)(
       struct ro_ForkNode
           *node); /* runs in the child, before fork() returns there; async-signal-safe work only */
+  /*
+  ** Guards what other threads may be at when one forks; or NULL. It is locked for the fork, around all three functions, if nobody
+  ** has it: who has it is not waited for, as he may be waiting for the fork to be over.
+  */
+  pthread_mutex_t *mutex;
+  int held; /* it was. In the child: what it guards is at rest there, and can be freed; else it stays as somebody left it for ever */
 } ro_ForkNode;
 
 /*

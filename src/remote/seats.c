@@ -354,28 +354,10 @@ static void *seat_main(void *argument) {
 
 /* ---- forks ---- */
 
-static ro_Listener *listener_of_node(ro_ForkNode *node) {
-  return (ro_Listener *)((char *)node - offsetof(ro_Listener, fork_node));
-}
-
-/* Who has the mutex may wait for the fork to be over. */
-static void before_fork(ro_ForkNode *node) {
-  ro_Listener *listener = listener_of_node(node);
-  listener->held = pthread_mutex_trylock(&listener->mutex) == 0;
-}
-
-static void in_parent(ro_ForkNode *node) {
-  ro_Listener *listener = listener_of_node(node);
-  if (listener->held)
-    unlock_roles(listener);
-}
-
 static void in_child(ro_ForkNode *node) {
-  ro_Listener *listener = listener_of_node(node);
+  ro_Listener *listener = (ro_Listener *)((char *)node - offsetof(ro_Listener, fork_node));
   ro_event_close(&listener->done);
   listener->threads = 0;
-  listener->calm = listener->held;
-  in_parent(node);
 }
 
 /* ---- the background as a whole ---- */
@@ -391,7 +373,7 @@ int ro_seats_open(ro_Listener *listener) {
   int error;
   pthread_mutex_init(&listener->mutex, NULL);
   pthread_cond_init(&listener->lead_is_free, NULL);
-  listener->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
+  listener->fork_node = (ro_ForkNode){.in_child = in_child, .mutex = &listener->mutex};
   error = ro_event_open(&listener->done);
   if (error == 0)
     error = ro_atfork_add(&listener->fork_node);
@@ -446,7 +428,7 @@ void ro_seats_close(ro_Listener *listener) {
 void ro_seats_discard(ro_Listener *listener) {
   ro_Seat *seat, *next;
   ro_atfork_remove(&listener->fork_node);
-  for (seat = listener->calm ? listener->seats : NULL; seat != NULL; seat = next) {
+  for (seat = listener->fork_node.held ? listener->seats : NULL; seat != NULL; seat = next) {
     next = seat->next;
     if (seat->attends)
       continue;

@@ -45,9 +45,7 @@ struct ro_Listener {
 
   /* in the background; guarded by `mutex` */
   pthread_mutex_t mutex;
-  ro_ForkNode fork_node;
-  int held; /* across a fork, the mutex: else another thread had it */
-  int calm; /* in the child of a fork: it was held */
+  ro_ForkNode fork_node; /* has it across a fork */
   pthread_cond_t lead_is_free;
   ro_Seat *seats;
   lua_State *spare;                /* a coroutine for the next seat */

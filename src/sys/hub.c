@@ -371,31 +371,13 @@ static void attend_all(ro_Hub *hub, const ro_Ready *ready, int count) {
 
 /* ---- the hub ---- */
 
-static ro_Hub *hub_of_node(ro_ForkNode *node) {
-  return (ro_Hub *)((char *)node - offsetof(ro_Hub, fork_node));
-}
-
-/* Who has the mutex may wait for the fork to be over. */
-static void before_fork(ro_ForkNode *node) {
-  ro_Hub *hub = hub_of_node(node);
-  hub->held = pthread_mutex_trylock(&hub->mutex) == 0;
-}
-
-static void in_parent(ro_ForkNode *node) {
-  ro_Hub *hub = hub_of_node(node);
-  if (hub->held)
-    pthread_mutex_unlock(&hub->mutex);
-}
-
 /* The descriptors are the parent's. */
 static void in_child(ro_ForkNode *node) {
-  ro_Hub *hub = hub_of_node(node);
+  ro_Hub *hub = (ro_Hub *)((char *)node - offsetof(ro_Hub, fork_node));
   for (ro_Connection *c = hub->connections; c != NULL; c = c->next)
     ro_link_close_descriptors(&c->link);
   ro_poller_forget(&hub->poller);
   ro_event_close(&hub->wake);
-  hub->calm = hub->held;
-  in_parent(node);
 }
 
 int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
@@ -415,7 +397,7 @@ int ro_hub_open(ro_Hub *hub, ro_Door *door, uint64_t generation, size_t limit) {
     error = ro_poller_add(&hub->poller, door->listener_end, door, 1);
   if (error == 0)
     error = pthread_mutex_init(&hub->mutex, NULL);
-  hub->fork_node = (ro_ForkNode){.before = before_fork, .in_parent = in_parent, .in_child = in_child};
+  hub->fork_node = (ro_ForkNode){.in_child = in_child, .mutex = &hub->mutex};
   if (error == 0 && (error = ro_atfork_add(&hub->fork_node)) != 0)
     pthread_mutex_destroy(&hub->mutex);
   if (error != 0) {
@@ -440,7 +422,7 @@ static void free_connections(ro_Hub *hub) {
 void ro_hub_discard(ro_Hub *hub) {
   ro_Connection *c;
   ro_atfork_remove(&hub->fork_node);
-  if (!hub->calm)
+  if (!hub->fork_node.held)
     return;
   while ((c = hub->connections) != NULL) {
     ro_link_close(&c->link);

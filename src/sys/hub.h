@@ -21,9 +21,7 @@ typedef struct ro_Connection ro_Connection;
 
 typedef struct ro_Hub {
   pthread_mutex_t mutex; /* guards all but the descriptors' numbers */
-  ro_ForkNode fork_node;
-  int held; /* across a fork, the mutex: else another thread had it */
-  int calm; /* in the child of a fork: it was held */
+  ro_ForkNode fork_node; /* has it across a fork */
   ro_Door *door;
   uint64_t generation;
   size_t limit; /* of a frame's payload, bytes */
