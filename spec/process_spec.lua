@@ -225,6 +225,18 @@ describe("join", function()
     assert.has_error(function() p:join "soon" end)
   end)
 
+  it("does not wait for a process that has ended already", function()
+    local shortest = math.huge
+    for _ = 1, 10 do -- one of them is not held up by others
+      local p = started(function() end)
+      assert.are.equal(1, remoteobj.poll({ [p.sentinel] = { events = { IN = true } } }, wait.LIMIT))
+      local begun = wait.now()
+      p:join()
+      shortest = math.min(shortest, wait.now() - begun)
+    end
+    assert.is_true(shortest < 0.02 * wait.SLOWNESS, shortest)
+  end)
+
   it("calls close_ before, once", function()
     local reading, writing = unistd.pipe()
     local calls = 0

@@ -101,9 +101,13 @@ int ro_life_is_ending(ro_Life *life) {
   return 1;
 }
 
+/* One that seems to have ended is looked at at once, as long as that may be its end. */
 int64_t ro_life_watch(ro_Life *life, struct pollfd *p, int64_t deadline) {
-  int64_t look = ro_now() + RO_LIFE_LOOK;
-  *p = (struct pollfd){.fd = ro_life_goes_on(life) ? life->fd : -1, .events = POLLIN};
+  int goes_on = ro_life_goes_on(life);
+  int64_t look = ro_now();
+  if (goes_on || life->pause >= RO_LIFE_LOOK)
+    look += RO_LIFE_LOOK;
+  *p = (struct pollfd){.fd = goes_on ? life->fd : -1, .events = POLLIN};
   return look < deadline ? look : deadline;
 }
 
