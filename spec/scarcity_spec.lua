@@ -283,6 +283,59 @@ describe("where the system has no further thread", function()
       print(1)
     ]]
   end)
+
+  it("who waits for a callback is told, too, when another that could not wait for one sleeps", function()
+    run [[
+      local object = { problems = {} }
+      function object:visit(visit)
+        self.visited = true
+        local _, problem = pcall(visit)
+        table.insert(self.problems, problem)
+        remoteobj.sleep(600)
+      end
+      local remote = remoteobj.Proxy(object)
+      remote:listen_()
+      local function visit()
+        remote:visit(remoteobj.callback(function() remoteobj.sleep(600) end))
+      end
+      local visitors = { remoteobj.process(visit):start() }
+      while not object.visited do remoteobj.sleep(0.001) end
+      scarce.fail("pthread_create", 1, scarce.codes.EAGAIN, -1)
+      visitors[2] = remoteobj.process(visit):start()
+      while #object.problems < 2 do remoteobj.sleep(0.001) end
+      scarce.fail("pthread_create", 0, scarce.codes.EAGAIN)
+      for i, p in ipairs(visitors) do
+        assert(tostring(object.problems[i]):find("cannot wait for the answer of a callback", 1, true))
+        p:kill()
+        p:join()
+      end
+      operations.finish()
+      print(1)
+    ]]
+  end)
+
+  it("others are served as soon as it has one again, though a request goes on that sleeps now and then", function()
+    run [[
+      local object = {}
+      function object:nap()
+        repeat
+          remoteobj.sleep(0.001)
+          self.napped = true
+        until self.over
+      end
+      function object:wake() self.over = true end
+      local remote = remoteobj.Proxy(object)
+      remote:listen_()
+      scarce.fail("pthread_create", 1, scarce.codes.EAGAIN, -1)
+      local napper = remoteobj.process(function() remote:nap() end):start()
+      while not object.napped do remoteobj.sleep(0.001) end
+      scarce.fail("pthread_create", 0, scarce.codes.EAGAIN)
+      remoteobj.process(function() remote:with_({ timeout = 60 }):wake() end):start():join()
+      napper:join()
+      operations.finish()
+      print(1)
+    ]]
+  end)
 end)
 
 describe("where the system refuses what it takes to tell a listener to stop", function()

@@ -211,9 +211,8 @@ static void unlink_call(ro_Line *line, const Call *call) {
   *at = call->next;
 }
 
-/* Raises an error when no thread would take the answer in. [-0, +0, v] */
-static void check_attended(lua_State *L, ro_Listener *listener) {
-  int error = ro_listener_attends(listener);
+/* Raises an error when, for `error`, no thread would take the answer in; 0: one does. [-0, +0, v] */
+static void check_attended(lua_State *L, int error) {
   if (error != 0)
     luaL_error(L, "cannot wait for the answer of a callback, for want of another thread: %s",
                strerror(error));
@@ -225,7 +224,7 @@ static void exchange(lua_State *L, ro_Line *line, Call *call, ro_Buffer *frame) 
   ro_Listener *listener = proxy->listener;
   ro_Holder *holder = line->holder;
   int status;
-  check_attended(L, listener);
+  check_attended(L, ro_listener_attends(listener));
   call->thread = ro_lock_holder(proxy->lock);
   call->next = line->calls;
   line->calls = call;
@@ -239,10 +238,9 @@ static void exchange(lua_State *L, ro_Line *line, Call *call, ro_Buffer *frame) 
     unlink_call(line, call);
   if (status < 0)
     lua_error(L);
-  if (!call->settled) {
-    check_attended(L, listener);
+  check_attended(L, status);
+  if (!call->settled)
     raise_ended(L, LEFT, 1);
-  }
   if (call->kind == RO_FRAME_REFUSED || line->holder == NULL)
     raise_ended(L, line->state, 1);
   call->received = RO_FRAME_HEAD + call->answer->size - call->offset;

@@ -420,8 +420,12 @@ int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, in
     lua_pushlightuserdata(L, &foreground);
     return lua_pcall(L, 1, 0, 0) == LUA_OK ? 0 : -1;
   }
-  while (!*settled && ro_listener_attends(listener) == 0 && ro_now() < deadline)
+  while (!*settled && ro_now() < deadline) {
+    int error = ro_listener_attends(listener);
+    if (error != 0)
+      return error;
     if (ro_wait_poll_try(L, NULL, 0, deadline) < 0)
       return -1;
+  }
   return 0;
 }

@@ -79,8 +79,8 @@ int ro_listener_attends(ro_Listener *listener);
 
 /*
 ** Waits inside one of the listener's requests until *settled, which another request sets, until `deadline`, or until
-** there is no thread any more to serve that. One in the foreground serves meanwhile. Returns 0, or -1 with what interrupts the wait on the stack. Needs eight free stack
-** slots. [-0, +(0|1), -]
+** there is no thread any more to serve that. One in the foreground serves meanwhile. Returns 0; an errno, of which there is no
+** thread; or -1 with what interrupts the wait on the stack. Needs eight free stack slots. [-0, +(0|1), -]
 */
 int ro_listener_wait(lua_State *L, ro_Listener *listener, const int *settled, int64_t deadline);
 

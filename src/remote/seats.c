@@ -194,6 +194,13 @@ static int leave_lead(ro_Listener *listener, ro_Seat *seat) {
   return listener->leading || listener->idle > 0 ? 0 : start_seat(listener);
 }
 
+/* A request goes on: where nobody else waits for others, or is about to, its seat will. Roles locked. */
+static void resume_lead(ro_Seat *seat) {
+  ro_Listener *listener = seat->listener;
+  if (!listener->leading && listener->idle == 0)
+    listener->leading = seat->leads = 1;
+}
+
 /*
 ** A request is about to wait inside the library, or has waited. Where there is no thread to take the lead the next request
 ** waits for this one, and who can't wait for that is to look.
@@ -206,6 +213,7 @@ static void observe_wait(void *context, int waiting) {
   lock_roles(listener);
   if (!waiting) {
     take_turn(seat);
+    resume_lead(seat);
   } else {
     give_turn(listener);
     if (seat->leads && leave_lead(listener, seat) != 0)
@@ -223,9 +231,13 @@ static ro_Seat *seat_of_caller(ro_Listener *listener) {
 }
 
 int ro_seats_attend(ro_Listener *listener) {
+  ro_Seat *seat;
   int error;
   lock_roles(listener);
-  error = listener->over ? 0 : leave_lead(listener, seat_of_caller(listener));
+  seat = seat_of_caller(listener);
+  error = listener->over ? 0 : leave_lead(listener, seat);
+  if (error != 0 && seat != NULL)
+    resume_lead(seat);
   unlock_roles(listener);
   return error;
 }

@@ -81,7 +81,7 @@ int ro_seats_include_caller(ro_Listener *listener);
 
 /*
 ** Makes sure, for who is about to wait for what another request brings, that a thread other than the caller waits for
-** requests. Returns 0, or an errno where there is no thread for that.
+** requests. Returns 0, or an errno where there is no thread for that: then the caller had better not wait.
 */
 int ro_seats_attend(ro_Listener *listener);
 
