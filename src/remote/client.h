@@ -18,12 +18,12 @@
 */
 typedef struct ro_Client {
   ro_Link link;
-  uint64_t generation; /* of the listener at the other end; 0: no connection */
+  uint64_t generation; /* of the listener at the other end; 0: no connection (these three: set_inheritance) */
   uint64_t key;        /* of the connection, in offers */
-  uint64_t session;    /* 0: none */
-  uint64_t last_session;
   lua_Integer references; /* of the session that are in use */
-  ro_Link heir;           /* while this process forks: the child's connection */
+  uint64_t session;       /* 0: none */
+  uint64_t last_session;
+  ro_Link heir; /* while this process forks: the child's connection */
   uint64_t heir_key;
   uint64_t last_id;
   uint64_t queued;            /* bytes since the connection was made */

@@ -12,14 +12,29 @@
 #include "remote/proxy.h"
 #include "sys/life.h"
 
+/* ---- what forks inherit ---- */
+
+/* Another thread, of another state, may fork at any moment, and reads these then. */
+static void set_inheritance(ro_Client *client, uint64_t generation, uint64_t key, lua_Integer references) {
+  ro_atfork_hold();
+  client->generation = generation;
+  client->key = key;
+  client->references = references;
+  ro_atfork_release();
+}
+
+void ro_client_count_references(ro_Client *client, int more) {
+  set_inheritance(client, client->generation, client->key, client->references + more);
+}
+
 /* ---- the end ---- */
 
 static void drop_connection(ro_Client *client) {
   ro_link_close(&client->link);
   ro_buffer_clear(&client->released, 0);
   ro_buffer_clear(&client->late, 0);
-  client->generation = client->session = client->key = 0;
-  client->references = 0;
+  set_inheritance(client, 0, 0, 0);
+  client->session = 0;
 }
 
 void ro_client_stop_lingering(ro_Proxy *proxy) {
@@ -159,8 +174,7 @@ static int open_connection(ro_Proxy *proxy, uint64_t generation) {
     error = offer_link(proxy, &client->link, &offer);
   if (error != 0)
     return error;
-  client->generation = generation;
-  client->key = offer.key;
+  set_inheritance(client, generation, offer.key, 0);
   client->session = ++client->last_session;
   client->queued = client->seen_alive = 0;
   return 0;

@@ -24,6 +24,9 @@ void ro_client_lose(struct ro_Proxy *proxy, ro_Outcome outcome);
 /* Closes the connection for good; requests under way are settled as lost. */
 void ro_client_close(struct ro_Proxy *proxy);
 
+/* So many more references of the session are in use. */
+void ro_client_count_references(ro_Client *client, int more);
+
 /* Nobody needs to watch the link any more for bytes that did not go out at once, if these have gone. */
 void ro_client_stop_lingering(struct ro_Proxy *proxy);
 

@@ -9,6 +9,7 @@ References to objects that stay in the listener.
 
 #include "base/error.h"
 #include "base/registry.h"
+#include "remote/connection.h"
 #include "remote/evaluate.h"
 #include "remote/handles.h"
 #include "remote/listener.h"
@@ -28,7 +29,7 @@ static void let_go(lua_State *L, int index) {
     return;
   claim->released = 1;
   if (claim->handle != 0 && claim->session == client->session && claim->proxy->door.page != NULL) {
-    client->references--;
+    ro_client_count_references(client, -1);
     ro_client_release(claim->proxy, claim->session, claim->handle, claim->received, 1);
   }
   lua_pushnil(L);
@@ -136,7 +137,7 @@ void ro_push_reference(lua_State *L, ro_Proxy *proxy, uint64_t session, int64_t 
     claim->session = session;
     claim->released = 0;
     if (proxy->client.session == session)
-      proxy->client.references++;
+      ro_client_count_references(&proxy->client, 1);
   }
   claim->received++;
   lua_remove(L, claims);
