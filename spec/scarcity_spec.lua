@@ -12,7 +12,8 @@ local PROLOGUE = [[
     if operations[i].plenty then table.remove(operations, i) end
   end
   operations.begin()
-  local threads, children = scarce.threads(), scarce.children()
+  local children = scarce.children()
+  local threads = os.getenv "REMOTEOBJ_SANITIZED" == "tsan" and 2 or 1 -- ThreadSanitizer has one of its own
 
   -- An error that says what was lacking; or, of a process that could not even tell that, by which signal it gave up.
   local function check_error(name, n, err, expected)
