@@ -240,6 +240,26 @@ describe("pool:map", function()
     assert.same({ "met", "met" }, (pool:map(meet, { 1, 2 })))
   end)
 
+  it("sends nothing behind a long task that another worker could do", function()
+    local gate <close> = new_gate()
+    local log <close> = new_log()
+    local name, open, pass = log.name, gate.open, gate.pass
+    local pool <close> = remoteobj.pool(2)
+    local results = pool:map(function(i)
+      if i == 20 then
+        pass()
+        local file <close> = io.open(name)
+        return file:read "a"
+      end
+      remoteobj.sleep(0.01)
+      append(name, tostring(i))
+      if i == 30 then
+        open()
+      end
+    end, numbers(30), { chunk = 1 })
+    assert.equal(29, select(2, results[20]:gsub("\n", ""))) -- all others are done
+  end)
+
   it("raises the first error, with a traceback that names the task, and leaves the rest undone", function()
     local log <close> = new_log()
     local pool <close> = remoteobj.pool(2)

@@ -175,6 +175,14 @@ local function answered(member, place, task, ok, ...)
   settle(member, place, task, ok, ...)
 end
 
+local function take_answer(member, place, task, answer)
+  if is_done(task.future) then -- settled further out, where that is being told
+    clear(member, place, task)
+  else
+    answered(member, place, task, outcome(answer))
+  end
+end
+
 --- Takes in what has become of the task at a place, if that is known.
 local function look_at(self, member, place)
   local task, answer = place.task, place.answer
@@ -184,7 +192,7 @@ local function look_at(self, member, place)
   elseif answer and not place.lost then
     place.followed = place.followed or not follow(answer, self.duty)
     if is_done(answer) then
-      answered(member, place, task, outcome(answer))
+      take_answer(member, place, task, answer)
     end
   end
 end
