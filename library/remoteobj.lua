@@ -406,7 +406,7 @@ local Pool = {}
 ---@return integer count
 function Pool:map(func, list, options) end
 
----Gives the results of each item one after the other, in order.
+---Gives the results of each item one after the other, in order; to several threads, if they share what it gives.
 ---@param func function
 ---@param list any[] | fun(): any
 ---@param options? remoteobj.ImapOptions

@@ -883,6 +883,106 @@ describe("a pool that several threads use at once", function()
   end)
 end)
 
+describe("a loop of imap that several threads share", function()
+  before_each(function()
+    remoteobj.thread(remoteobj.sleep, 0.001):start():join() -- as above
+    begin()
+  end)
+  after_each(finish)
+
+  local THREADS = 4
+
+  --- Calls func(i) in so many threads, and waits for all.
+  local function in_threads(func)
+    local threads = {}
+    for i = 1, THREADS do
+      threads[i] = remoteobj.thread(func, i):start()
+    end
+    for _, thread in ipairs(threads) do
+      thread:join()
+    end
+  end
+
+  it("gives each result once, in order", function()
+    local pool <close> = remoteobj.pool(2)
+    for _, case in ipairs { { window = 1 }, {}, { chunk = 7 }, { chunk = 100 } } do
+      local loop = pool:imap(square, numbers(300), case)
+      local all, lasts = {}, {}
+      in_threads(function(thread)
+        lasts[thread] = 0
+        for result in loop do
+          assert.is_true(result > lasts[thread])
+          lasts[thread] = result
+          all[#all + 1] = result
+          for _ = 1, 50 do end -- others come in between
+        end
+      end)
+      table.sort(all)
+      assert.same((pool:map(square, numbers(300))), all)
+    end
+  end)
+
+  it("gives each error to one of them, and goes on for all", function()
+    local pool <close> = remoteobj.pool(2)
+    for _, window in ipairs { 1, 8 } do
+      local loop = pool:imap(function(i)
+        if i % 10 == 0 then
+          error { i }
+        end
+        return i
+      end, numbers(100), { window = window })
+      local all = {}
+      in_threads(function()
+        local ok, result = pcall(loop)
+        while result do
+          all[#all + 1] = ok and result or result[1]
+          ok, result = pcall(loop)
+        end
+      end)
+      table.sort(all)
+      assert.same(numbers(100), all)
+    end
+  end)
+
+  it("tells each of them why there are no more items", function()
+    local pool <close> = remoteobj.pool(2)
+    local loop = pool:imap(square, function() error "no more items" end)
+    in_threads(function()
+      assert.matches("no more items", error_of(loop))
+    end)
+  end)
+
+  it("ends for all of them when it is left", function()
+    local gate <close> = new_gate()
+    local pass = gate.pass
+    local pool <close> = remoteobj.pool(1)
+    local loop, _, _, closing = pool:imap(function(i)
+      if i > 1 then
+        pass()
+      end
+      return i
+    end, numbers(10))
+    assert.equal(1, loop())
+    local thread = remoteobj.thread(function() return loop() end):start()
+    remoteobj.sleep(0) -- it waits now, or asks later
+    getmetatable(closing).__close(closing)
+    thread:join()
+    assert.is_nil(thread.result)
+    assert.is_nil(loop())
+    for _ = 2, 10 do -- as many as may have been begun
+      gate.open()
+    end
+  end)
+
+  it("can't be where its own items come from", function()
+    local pool <close> = remoteobj.pool(1)
+    local loop
+    loop = pool:imap(square, function() return loop() end)
+    assert.matches("can't be taken from its own results", error_of(loop))
+    assert.same({ 4 }, (pool:map(square, { 2 })))
+  end)
+end)
+
 describe("the end of a pool", function()
   before_each(begin)
   after_each(finish)

@@ -114,30 +114,37 @@ function methods:map(func, list, given)
   return all, stream.taken
 end
 
---- Gives the results of one call after the other, of chunk after chunk.
+--- Gives the results of one call after the other, of chunk after chunk, to whichever thread asks.
 local function one_by_one(stream)
   local results, count, first
   local i = 0
-  return function()
-    if not results or i == count then
-      results, count, first = stream:next()
+  local function take()
+    if not results or i == count or stream.over then
+      local future
+      future, results, count, first = stream:take()
       i = 0
       if not results then
-        return nil
+        return future
       end
     end
     i = i + 1
-    local values = results[i]
-    if values[1] == nil then
+    return nil, results[i], first + i - 1
+  end
+  return function()
+    local values, index = streams.await(take)
+    if not values then
+      return nil
+    elseif values[1] == nil then
       error(("task %d of 'imap' has given nil, which would end the loop: have it return something else"):format(
-        first + i - 1), 0)
+        index), 0)
     end
     return unpack(values, 1, values.n)
   end
 end
 
 --- As `map`, but gives the results one after the other, as soon as they and all before are there. Items are
--- taken as results are asked for; leaving the loop early leaves undone what was not begun.
+-- taken as results are asked for; leaving the loop early leaves undone what was not begun. Several threads may share
+-- what it gives: each result goes to one of them, in order.
 -- @function Pool:imap
 -- @tparam function func called as `func(item)`; as `func(object, item)` where workers have objects. Its first result
 -- must not be nil

@@ -6,7 +6,7 @@ local progress = require "remoteobj.progress"
 
 local futures = core._future
 local new_future, settle_future = futures.new, futures.settle
-local follow, is_done = futures.follow, futures.is_done
+local await_future, follow, is_done, outcome = futures.await, futures.follow, futures.is_done, futures.outcome
 local atomic, preemptible = futures.atomic, futures.preemptible
 
 -- How long a chunk should take, in nanoseconds: much longer than sending it.
@@ -71,7 +71,7 @@ end
 --- The next chunk of items; nil when there are none. Calls a function of the program, which may do anything.
 local function next_chunk(self)
   local items, count = {}, next_size(self)
-  self.taking = true
+  self.taking = coroutine.running()
   for i = 1, count do
     local item = preemptible(self.next_item)
     if item == nil then
@@ -165,60 +165,92 @@ local function advance(self)
   end
 end
 
---- Gives the results of a chunk that is the first, or raises its error.
-local function give(self, task, ok, results)
-  if is_done(task.future) then
-    self[self.first] = nil
-    self.first = self.first + 1
+--- Shows no more how far it is.
+local function finish(self)
+  local bar = self.bar
+  self.bar = nil
+  if bar then
+    bar:finish()
   end
+end
+
+--- Takes note that what was given last has been taken. Returns the task whose results come next.
+local function next_task(self)
+  self.given, self.out = self.given + self.out, 0
+  feed(self)
+  if not self[self.first] then
+    advance(self) -- should that have been torn
+  end
+  return self[self.first]
+end
+
+--- Gives the results of the first task, which is done, or raises its error.
+local function give(self, task, ok, results)
+  self[self.first] = nil
+  self.first, self.out = self.first + 1, task.count
   if not ok then
     error(results, 0)
   end
-  self.out = task.count
-  return results, task.count, task.index
+  return nil, results, task.count, task.index
 end
 
---- Takes note that what was given last has been taken. Returns the task whose results come next, or nil at the end;
--- and a future for the moment when that can be told, if another thread is taking items just now.
-local function go_on(self)
-  self.given, self.out = self.given + self.out, 0
-  advance(self)
-  local task = self[self.first]
-  if not task and self.taking then
-    self.taken_in = self.taken_in or new_future()
+--- A future for the moment when the items are there that are being taken.
+local function await_items(self)
+  if self.taking == coroutine.running() then
+    error("the items of 'imap' can't be taken from its own results", 0)
   end
-  return task, not task and self.taken_in or nil
+  self.taken_in = self.taken_in or new_future()
+  return self.taken_in
 end
 
---- The same, waiting for that.
-local function next_task(self)
-  local task, taken_in = atomic(go_on, self)
-  while taken_in do
-    taken_in:get()
-    task, taken_in = atomic(go_on, self)
+--- Takes the results of the next chunk without waiting; to be called by `await`, whose thread alone gets them then.
+-- @return nil, or a future that is done once there is more to tell; then nothing else
+-- @return the results; nil at the end
+-- @return how many there are
+-- @return which item the first of them is of
+-- @raise the error of a chunk, once; and at the end, why there are no more items
+function Stream:take()
+  local task = not self.over and next_task(self)
+  if task and is_done(task.future) then
+    return give(self, task, outcome(task.future))
+  elseif task then
+    return task.future
+  elseif self.taking and not self.over then
+    return await_items(self)
   end
-  return task
-end
-
---- The results of the next chunk and how many there are, waiting for them; nil at the end.
-function Stream:next()
-  local task = next_task(self)
-  if task then
-    return give(self, task, pcall(task.future.get, task.future))
-  end
-  self:close()
+  finish(self)
   if self.failed then
     error(self.problem, 0)
   end
 end
 
---- Nothing more is asked for: what was not begun will not be.
-function Stream:close()
-  local bar = self.bar
-  self.over, self.exhausted, self.bar = true, true, nil
-  if bar then
-    bar:finish()
+local function await_taken(take, argument, future, ...)
+  if not future then
+    return ...
   end
+  await_future(future)
+  return await_taken(take, argument, atomic(take, argument))
+end
+
+--- Waits until `take(argument)` doesn't give a future to be waited for any more, and gives the rest of what it gives.
+-- Several threads may take from one stream: each looks again after it has waited.
+local function await(take, argument)
+  return await_taken(take, argument, atomic(take, argument))
+end
+
+--- The results of the next chunk, how many there are, and which item the first is of, waiting for them; nil at the end.
+function Stream:next()
+  return await(self.take, self)
+end
+
+--- Nothing more is asked for: what was not begun will not be. It is the end for other threads too.
+function Stream:close()
+  self.over, self.exhausted, self.failed = true, true, false
+  local task = self[self.first]
+  if task then
+    settle_future(task.future, false) -- should another thread wait for it
+  end
+  finish(self)
 end
 
 Stream.__close = Stream.close
@@ -255,10 +287,10 @@ local function open(crew, func, source, options)
     taken = 0, -- items
     out = 0, -- of them, whose results were given last, and
     given = 0, -- before
-    taking = false, -- are items being taken
+    taking = false, -- the coroutine that is taking items
     taken_in = false, -- a future for the end of that, if somebody waits for it
     exhausted = false, -- are there no more items,
-    failed = false, -- for an error:
+    failed = false, -- for an error, to be raised at the end:
     problem = nil,
     over = false,
   }, Stream)
@@ -268,4 +300,4 @@ local function open(crew, func, source, options)
   return self
 end
 
-return { open = open }
+return { open = open, await = await }

@@ -180,14 +180,17 @@ static void wait_for(lua_State *L, Several *s, int64_t deadline) {
     lua_error(L);
 }
 
-int ro_future_get(lua_State *L, int index, int64_t deadline) {
-  ro_Future *f;
+/* Waits until the future is done, or `deadline`. Returns whether it is. [-0, +0, v] */
+static int await(lua_State *L, ro_Future *f, int64_t deadline) {
   Several s = {.futures = &f, .count = 1, .all = 1};
-  index = lua_absindex(L, index);
-  f = lua_touserdata(L, index);
   check_home(L, f);
   wait_for(L, &s, deadline);
-  return ro_future_is_done(f) ? give(L, index) : -1;
+  return ro_future_is_done(f);
+}
+
+int ro_future_get(lua_State *L, int index, int64_t deadline) {
+  index = lua_absindex(L, index);
+  return await(L, lua_touserdata(L, index), deadline) ? give(L, index) : -1;
 }
 
 /* Pushes a userdata with the addresses of the futures in the list at `index`, and a list of its own. [-0, +2, v] */
@@ -306,11 +309,8 @@ Is there a result, or an error? Doesn't wait.
 */
 static int future_done(lua_State *L) {
   ro_Future *f = check_future(L, 1);
-  Several s = {.futures = &f, .count = 1, .all = 1};
   lua_settop(L, 1);
-  check_home(L, f);
-  wait_for(L, &s, 0);
-  lua_pushboolean(L, ro_future_is_done(f));
+  lua_pushboolean(L, await(L, f, 0));
   return 1;
 }
 
@@ -498,6 +498,13 @@ static int l_is_done(lua_State *L) {
 }
 
 /* outcome(future) -> true and its results, or false and its error */
+static int l_await(lua_State *L) {
+  ro_Future *f = check_future(L, 1);
+  lua_settop(L, 1);
+  await(L, f, RO_NEVER);
+  return 0;
+}
+
 static int l_outcome(lua_State *L) {
   const ro_Future *f = check_future(L, 1);
   luaL_argcheck(L, ro_future_is_done(f), 1, "a future that is done expected");
@@ -550,6 +557,7 @@ void ro_open_future(lua_State *L) {
   static const luaL_Reg internals[] = {{"new", l_new},
                                        {"settle", l_settle},
                                        {"is_done", l_is_done},
+                                       {"await", l_await},
                                        {"outcome", l_outcome},
                                        {"follow", l_follow},
                                        {"leave", l_leave},

@@ -8,6 +8,7 @@
 **   new([duty]) -> future         one that is settled by hand; by the duty
 **   settle(future, ok, ...)       its results, or with ok = false its error; gives false if it was done already
 **   is_done(future)               without a look at what has come
+**   await(future)                 waits until it is done
 **   outcome(future) -> ok, ...    of one that is done: the results of get, as pcall gives them. For want of memory alone it
 **                                 raises an error: there may be some the next time
 **   duty(func [, lasts]) -> duty  see duty.h
