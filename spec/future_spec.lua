@@ -9,7 +9,7 @@ local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
 local new, settle, watch = core._future.new, core._future.settle, core._future.watch
-local duty, perform = core._future.duty, core._future.perform
+local duty, follow, perform = core._future.duty, core._future.follow, core._future.perform
 
 local function done_with(...)
   local future = new()
@@ -129,6 +129,29 @@ describe("a duty", function()
     assert.is_false(ok)
     return err
   end
+
+  it("is told which future has been settled, and once it has failed to see to everything", function()
+    local told, problem = {}, nil
+    local d = duty(function(number)
+      told[#told + 1] = number or "everything"
+      if problem then
+        error(problem, 0)
+      end
+    end)
+    local futures = { new(), new(), new() }
+    for i = 1, 3 do
+      assert.is_false(follow(futures[i], d, i))
+    end
+    settle(futures[2], true)
+    problem = { "problem" }
+    settle(futures[1], true)
+    problem = nil
+    settle(futures[3], true)
+    perform(d, 7)
+    perform(d)
+    assert.same({ 2, 1, "everything", 7, "everything" }, told)
+    assert.is_true(follow(futures[1], d, 1))
+  end)
 
   it("that has failed tells its error who waits for its futures, once", function()
     local problem = { "problem" }

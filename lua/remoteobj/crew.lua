@@ -23,8 +23,11 @@ local new_future, settle_future = futures.new, futures.settle
 local atomic, outcome, perform = futures.atomic, futures.outcome, futures.perform
 local first_waiting, waits, turn_away = tasks.first_waiting, tasks.waits, tasks.turn_away
 local has_process = turnover.has_process
-local free_place, take_in, try_to_send = members.free_place, members.take_in, members.try_to_send
+local free_place, look_at, try_to_send = members.free_place, members.look_at, members.try_to_send
 local READY, DEAD = members.READY, members.DEAD
+
+-- The number of no place: no answer has come, but there is a task more.
+local NOWHERE = 0
 
 local Crew = {}
 Crew.__index = Crew
@@ -33,8 +36,9 @@ Crew.__index = Crew
 
 --- The worker with least to do that may get a task.
 local function free_member(self)
-  local best, least = nil, math.huge
-  for _, member in ipairs(self.members) do
+  local list, best, least = self.members, nil, math.huge
+  for i = 1, #list do
+    local member = list[i]
     local load = member.load
     if member.state == READY and load < least and load < member.room then
       best, least = member, load
@@ -67,8 +71,9 @@ local function is_idle(self)
 end
 
 local function tend_all(self)
-  local moved = false
-  for _, member in ipairs(self.members) do
+  local list, moved = self.members, false
+  for i = 1, #list do
+    local member = list[i]
     if member.state ~= READY then
       moved = turnover.tend(self, member) or moved
     end
@@ -76,14 +81,22 @@ local function tend_all(self)
   return moved
 end
 
---- Takes in what has happened, and does what follows from it.
-local function advance(self)
-  repeat
-    for _, member in ipairs(self.members) do
-      if member.load > 0 then
-        take_in(self, member)
-      end
+--- Takes in what has become of the task at the place of that number, or of all.
+local function take_in(self, number)
+  local places = self.places
+  for i = number or 1, number or #places do
+    local place = places[i]
+    if place and place.task then
+      look_at(self, place)
     end
+  end
+end
+
+--- Takes in what has happened, at the place of a number or anywhere, and does what follows from it.
+local function advance(self, number)
+  repeat
+    take_in(self, number)
+    number = nil
     dispatch(self)
   until self.over or not tend_all(self)
   if self.idle and is_idle(self) then
@@ -110,7 +123,7 @@ local function enqueue(self, task)
   end
   tasks.push(self.queue, task)
   task.queued = true
-  perform(self.duty)
+  perform(self.duty, NOWHERE)
 end
 
 --- Takes a task; its future is settled later. An error means that it was not taken.
@@ -268,6 +281,7 @@ local function new_crew(name, count, start)
     retries = start.retries,
     cells = native.cells(count),
     members = {},
+    places = {}, -- of all members
     queue = tasks.new_queue(),
     duty = nil,
     idle = false, -- a future for the moment when all tasks are finished, if somebody waits for that
@@ -279,8 +293,8 @@ local function new_crew(name, count, start)
     killed = false,
     dismissed = false, -- are all workers gone
   }, Crew)
-  self.duty = futures.duty(function()
-    advance(self)
+  self.duty = futures.duty(function(number)
+    advance(self, number)
   end, true)
   for slot = 1, count do
     self.members[slot] = members.new(self, slot)

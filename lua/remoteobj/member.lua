@@ -29,8 +29,10 @@ local DEAD = "dead"         -- that has ended, and it is known why
 
 -- A place for a task that it was sent. All are there from the beginning. Their fields never become nil: then none would
 -- need memory to be set.
-local function new_place()
+local function new_place(member, number)
   return {
+    member = member,
+    number = number, -- among all places of the crew
     task = false,
     at = 0, -- the number of the (first) task in its process
     sent = 0, -- when
@@ -67,7 +69,9 @@ local function new_member(self, slot)
     failures = 0, -- how many processes in a row have ended before they had begun anything
   }
   for i = 1, MOST_AT_ONCE do
-    member.places[i] = new_place()
+    local number = (slot - 1) * MOST_AT_ONCE + i
+    member.places[i] = new_place(member, number)
+    self.places[number] = member.places[i]
   end
   return member
 end
@@ -184,26 +188,15 @@ local function take_answer(member, place, task, answer)
 end
 
 --- Takes in what has become of the task at a place, if that is known.
-local function look_at(self, member, place)
-  local task, answer = place.task, place.answer
+local function look_at(self, place)
+  local member, task, answer = place.member, place.task, place.answer
   if place.failed then
     mend(place, task, place.problem)
     settle(member, place, task, false, place.problem)
   elseif answer and not place.lost then
-    place.followed = place.followed or not follow(answer, self.duty)
+    place.followed = place.followed or not follow(answer, self.duty, place.number)
     if is_done(answer) then
       take_answer(member, place, task, answer)
-    end
-  end
-end
-
---- Takes in what has become of the worker's tasks.
-local function take_in(self, member)
-  local places = member.places
-  for i = 1, MOST_AT_ONCE do
-    local place = places[i]
-    if place.task then
-      look_at(self, member, place)
     end
   end
 end
@@ -230,7 +223,7 @@ local function try_to_send(self, member, place, task)
   elseif not ok then
     place.problem, place.failed = problem, true
   end
-  look_at(self, member, place)
+  look_at(self, place)
 end
 
 return {
@@ -246,6 +239,6 @@ return {
   problem_of = problem_of,
   settle = settle,
   clear = clear,
-  take_in = take_in,
+  look_at = look_at,
   try_to_send = try_to_send,
 }

@@ -111,20 +111,24 @@ local function adapt(self, task)
   end
 end
 
---- Takes in what has become of chunks.
-local function look(self)
-  local under_way, i = self.under_way, 1
-  while i <= self.running do
-    local task = under_way[i]
-    if is_done(task.future) then
-      under_way[i] = under_way[self.running]
-      self.running = self.running - 1
-      adapt(self, task)
-      if self.bar then
-        self.bar:advance(task.count)
-      end
-    else
-      i = i + 1
+--- Takes note of a chunk that is finished.
+local function note(self, task)
+  if task.noted then
+    return
+  end
+  self.running, task.noted = self.running - 1, true
+  adapt(self, task)
+  if self.bar then
+    self.bar:advance(task.count)
+  end
+end
+
+--- Takes in what has become of the chunks from `first` to `last` whose results were not given yet.
+local function look(self, first, last)
+  for i = first, last do
+    local task = self[i]
+    if task and is_done(task.future) then
+      note(self, task)
     end
   end
 end
@@ -139,7 +143,9 @@ local function add_last(self)
   local task = self[self.last]
   if task and not task.queued then
     self.crew:add(task)
-    follow(task.future, self.duty)
+    if follow(task.future, self.duty, self.last) then
+      note(self, task)
+    end
   end
 end
 
@@ -152,15 +158,16 @@ local function feed(self)
       return
     end
     self.chunk = task
-    self[self.last + 1], self.under_way[self.running + 1] = task, task
+    self[self.last + 1] = task
     self.last, self.running, self.chunk = self.last + 1, self.running + 1, false
     add_last(self)
   end
 end
 
-local function advance(self)
+--- Takes in what has become of a chunk, or of all, and adds others.
+local function advance(self, number)
   if not self.over then
-    look(self)
+    look(self, number or self.first, number or self.last)
     feed(self)
   end
 end
@@ -178,14 +185,12 @@ end
 local function next_task(self)
   self.given, self.out = self.given + self.out, 0
   feed(self)
-  if not self[self.first] then
-    advance(self) -- should that have been torn
-  end
   return self[self.first]
 end
 
 --- Gives the results of the first task, which is done, or raises its error.
 local function give(self, task, ok, results)
+  note(self, task)
   self[self.first] = nil
   self.first, self.out = self.first + 1, task.count
   if not ok then
@@ -282,8 +287,7 @@ local function open(crew, func, source, options)
     first = 1, -- of the chunks whose results are to be given,
     last = 0,
     chunk = false, -- the next one, if it could not be added yet
-    under_way = {}, -- chunks that may not be finished,
-    running = 0, -- so many
+    running = 0, -- how many may not be finished
     taken = 0, -- items
     out = 0, -- of them, whose results were given last, and
     given = 0, -- before
@@ -294,8 +298,8 @@ local function open(crew, func, source, options)
     problem = nil,
     over = false,
   }, Stream)
-  self.duty = futures.duty(function()
-    advance(self)
+  self.duty = futures.duty(function(number)
+    advance(self, number)
   end)
   return self
 end

@@ -50,6 +50,7 @@ local function new_task(self, kind, group, index, count, func, arguments)
     place = false, -- where it is, or was
     crashes = 0, -- how many workers have died of it
     duration = false, -- how long it has taken
+    noted = false, -- has its group taken in what has come of it
   }
 end
 

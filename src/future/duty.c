@@ -95,16 +95,21 @@ int ro_call_preemptible(lua_State *L) {
 
 /* ---- duties ---- */
 
-/* Does the duty on top, which is popped; as ro_duty_do. [-1, +(0|1), -] */
-static int attempt(lua_State *L, ro_Duty *d) {
+/*
+** Does the duty on top, which is popped; as ro_duty_do. It is told the number, unless that is NULL, or it is due and more
+** has to be done. [-1, +(0|1), -]
+*/
+static int attempt(lua_State *L, ro_Duty *d, const lua_Integer *number) {
   unsigned failures = d->failures;
-  int status, kept, base = lua_gettop(L) - 1;
+  int status, kept, base = lua_gettop(L) - 1, told = number != NULL && !d->due;
   lua_pushvalue(L, -1);
   lua_getiuservalue(L, -1, FUNCTION);
   lua_remove(L, -2);
+  if (told)
+    lua_pushinteger(L, *number);
   d->running++;
   kept = ro_lock_keep_turn(d->lock, 1);
-  status = lua_pcall(L, 0, 0, 0);
+  status = lua_pcall(L, told, 0, 0);
   ro_lock_keep_turn(d->lock, kept);
   d->running--;
   if (status != LUA_OK && !d->finalized) {
@@ -145,15 +150,15 @@ int ro_duty_do(lua_State *L, ro_Duty *d) {
     lua_getiuservalue(L, -1, ERROR);
     lua_remove(L, -2);
   } else {
-    status = attempt(L, d);
+    status = attempt(L, d, NULL);
   }
   d->unheard = 0;
   return status;
 }
 
 /* The same where nobody hears of it. [-0, +0, -] */
-static void do_quietly(lua_State *L, ro_Duty *d) {
-  if (push_duty(L, d) && attempt(L, d) != 0)
+static void do_quietly(lua_State *L, ro_Duty *d, const lua_Integer *number) {
+  if (push_duty(L, d) && attempt(L, d, number) != 0)
     lua_pop(L, 1);
 }
 
@@ -173,8 +178,8 @@ void ro_duty_leave(lua_State *L, ro_Duty *d) {
   keep_no_more(L, d);
 }
 
-void ro_duty_notice(lua_State *L, ro_Duty *d) {
-  do_quietly(L, d);
+void ro_duty_notice(lua_State *L, ro_Duty *d, lua_Integer number) {
+  do_quietly(L, d, &number);
   ro_duty_leave(L, d);
 }
 
@@ -189,13 +194,15 @@ static nfds_t duty_watch(ro_Interest *interest, struct pollfd *fds, int64_t *unt
 static void duty_attend(lua_State *L, ro_Interest *interest) {
   ro_Duty *d = (ro_Duty *)interest;
   if (d->due && d->running == 0 && d->again <= ro_now())
-    do_quietly(L, d);
+    do_quietly(L, d, NULL);
 }
 
 int ro_duty_perform(lua_State *L) {
   ro_Duty *d = ro_check_duty(L, 1);
+  lua_Integer number = luaL_optinteger(L, 2, 0);
+  int all = lua_isnoneornil(L, 2);
   lua_settop(L, 1);
-  attempt(L, d);
+  attempt(L, d, all ? NULL : &number);
   return 0;
 }
 

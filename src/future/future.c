@@ -393,9 +393,10 @@ static ro_Duty *take_follower(ro_Future *f) {
 
 void ro_future_announce(lua_State *L, ro_Future *f) {
   ro_Duty *follower = take_follower(f);
+  lua_Integer number = f->number;
   call_functions(L, f);
   if (follower != NULL) /* by now nothing may keep the future */
-    ro_duty_notice(L, follower);
+    ro_duty_notice(L, follower, number);
 }
 
 /***
@@ -538,6 +539,7 @@ static int l_leave(lua_State *L) {
 static int l_follow(lua_State *L) {
   ro_Future *f = check_future(L, 1);
   ro_Duty *duty = ro_check_duty(L, 2);
+  lua_Integer number = luaL_checkinteger(L, 3);
   int done = ro_future_is_done(f);
   luaL_argcheck(L, f->follower == NULL || f->follower == duty, 1, "another duty follows it");
   lua_settop(L, 2);
@@ -546,6 +548,7 @@ static int l_follow(lua_State *L) {
   else if (f->follower == NULL) {
     ro_duty_follow(L, 2);
     f->follower = duty;
+    f->number = number;
     want_announced(f);
     lua_setiuservalue(L, 1, RO_FUTURE_FOLLOWER);
   }

@@ -12,8 +12,10 @@
 **   outcome(future) -> ok, ...    of one that is done: the results of get, as pcall gives them. For want of memory alone it
 **                                 raises an error: there may be some the next time
 **   duty(func [, lasts]) -> duty  see duty.h
-**   perform(duty)                 does it now
-**   follow(future, duty) -> done  has the duty done once the future is settled, if it is not done yet. Takes no memory
+**   perform(duty [, number])      does it now
+**   follow(future, duty, number) -> done
+**                                 has the duty done, and told the number, once the future is settled, if it is not done
+**                                 yet. Takes no memory
 **   leave(future)                 no more
 **   watch(fd, func) -> watch      as long as it is not closed (watch:close()), every wait of the library, whatever it
 **                                 waits for, watches `fd` too and calls func() when it is readable; func must read what
@@ -56,10 +58,11 @@ struct ro_Future {
   ro_Interest
       *source;   /* is watched while anybody waits for the future; NULL: what is watched anyway settles it */
   ro_Duty *duty; /* settles it; or NULL */
-  ro_Duty *follower; /* is done once it is settled; or NULL */
-  int home;          /* the process that made it */
-  int state;         /* of what is kept of it, see future.c */
-  int count;         /* how many results are kept */
+  ro_Duty *follower;  /* is done once it is settled; or NULL */
+  lua_Integer number; /* by which it knows the future */
+  int home;           /* the process that made it */
+  int state;          /* of what is kept of it, see future.c */
+  int count;          /* how many results are kept */
 };
 
 /* User values of a future; those from RO_FUTURE_OWN on belong to its kind. */
