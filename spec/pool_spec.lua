@@ -974,6 +974,23 @@ describe("a loop of imap that several threads share", function()
     end
   end)
 
+  it("ends also for one that is taking an item when it is left", function()
+    local gate <close> = new_gate()
+    local pool <close> = remoteobj.pool(1)
+    local future, asked = pool:submit(gate.pass), false
+    local loop, _, _, closing = pool:imap(square, function()
+      asked = true
+      future:get()
+      return 1
+    end)
+    local thread = remoteobj.thread(function() return loop() end):start()
+    wait.until_true(function() return asked end, "the thread to ask for an item")
+    getmetatable(closing).__close(closing)
+    gate.open()
+    thread:join()
+    assert.is_nil(thread.result)
+  end)
+
   it("can't be where its own items come from", function()
     local pool <close> = remoteobj.pool(1)
     local loop

@@ -216,11 +216,13 @@ end
 -- @raise the error of a chunk, once; and at the end, why there are no more items
 function Stream:take()
   local task = not self.over and next_task(self)
-  if task and is_done(task.future) then
+  if self.over then -- since items were taken, perhaps
+    return nil
+  elseif task and is_done(task.future) then
     return give(self, task, outcome(task.future))
   elseif task then
     return task.future
-  elseif self.taking and not self.over then
+  elseif self.taking then
     return await_items(self)
   end
   finish(self)
