@@ -806,6 +806,23 @@ describe("a worker that does not become ready", function()
     end
   end)
 
+  it("begins none that it was sent meanwhile", function()
+    for _, option in ipairs { "init", "object" } do
+      local gate <close> = new_gate()
+      local log <close> = new_log()
+      local name = log.name
+      local pool <close> = remoteobj.pool(1, { [option] = function()
+        gate.pass()
+        error("no init", 0)
+      end })
+      local future = pool:submit(append, name, "begun")
+      wait.until_true(function() return pool._crew.members[1].load == 1 end, "the task to be sent")
+      gate.open()
+      assert.equal("no init", error_of(future.get, future).message)
+      assert.same({}, log.lines())
+    end
+  end)
+
   it("makes the end of the block raise that, where no task was told", function()
     assert.equal("no init", error_of(function()
       local _ <close> = remoteobj.pool(2, { init = { fail, "no init" } })

@@ -30,8 +30,16 @@ local function give(self, index, ok, ...)
   native.rethrow(native.failure_with(native.value_of(failure), where))
 end
 
+--- What was sent to a worker that could not make itself ready, which is asked for it at the end, is not begun.
+local function check_ready(self)
+  if self.failure then
+    native.rethrow(self.failure)
+  end
+end
+
 --- One task: func(...).
 function Desk:call(number, index, func, ...)
+  check_ready(self)
   self.cells:set(self.slot, number)
   return give(self, index, native.guard(call, self, func, ...))
 end
@@ -61,6 +69,7 @@ end
 
 --- Several tasks that have come together: func(item) of each. Gives a list of their first results, or of all packed.
 function Desk:map(number, index, func, items, whole)
+  check_ready(self)
   local run = whole and all_results or first_results
   local outcome = pack(native.guard(run, self, number, func, items))
   return give(self, index + self.done, unpack(outcome, 1, outcome.n))
@@ -77,24 +86,41 @@ end
 
 --- The desk of a worker: made before its process, which may be followed by others.
 local function new_desk(pool, cells, slot)
-  return setmetatable({ pool = pool, cells = cells, slot = slot, done = 0, stopped = false, object = nil }, Desk)
+  return setmetatable({
+    pool = pool,
+    cells = cells,
+    slot = slot,
+    done = 0,
+    stopped = false,
+    object = nil,
+    failure = nil, -- why it is not ready
+  }, Desk)
 end
 
---- All that the process does. It listens at once, so that tasks may be sent while it makes itself ready.
-local function run(desk, remote, init, object)
-  local _ <close> = remote:listen_ { bg = false }
-  desk.cells:set(desk.slot, LISTENING)
+local function make_ready(desk, init, object)
   if init then
     init()
   end
   if object then
     desk.object = object()
   end
+end
+
+--- All that the process does. It listens at once, so that tasks may be sent while it makes itself ready.
+local function run(desk, remote, init, object)
+  local _ <close> = remote:listen_ { bg = false }
+  desk.cells:set(desk.slot, LISTENING)
+  local ready, failure = native.guard(make_ready, desk, init, object)
+  if not ready then
+    desk.failure = failure
+    native.rethrow(failure)
+  end
   desk.cells:set(desk.slot, READY)
   while not desk.stopped do
     remote:poll(math.huge)
   end
 end
+native.name_function(make_ready)
 native.name_function(run)
 
 return { STARTING = STARTING, LISTENING = LISTENING, READY = READY, new = new_desk, run = run }

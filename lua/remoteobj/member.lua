@@ -164,11 +164,11 @@ local function mend(place, task, problem)
   end
 end
 
---- Takes in what has become of a task that was sent.
-local function answered(member, place, task, ok, ...)
+--- Takes in what has become of a task that was sent. A worker that is not ready begins none, and ends.
+local function answered(self, member, place, task, ok, ...)
   if not ok then
     local problem = ...
-    if is_loss(problem) then
+    if is_loss(problem) or self.cells:get(member.slot) < desk.READY then
       place.lost, place.problem = true, problem
       member.state = LOST
       return
@@ -179,11 +179,11 @@ local function answered(member, place, task, ok, ...)
   settle(member, place, task, ok, ...)
 end
 
-local function take_answer(member, place, task, answer)
+local function take_answer(self, member, place, task, answer)
   if is_done(task.future) then -- settled further out, where that is being told
     clear(member, place, task)
   else
-    answered(member, place, task, outcome(answer))
+    answered(self, member, place, task, outcome(answer))
   end
 end
 
@@ -196,7 +196,7 @@ local function look_at(self, place)
   elseif answer and not place.lost then
     place.followed = place.followed or not follow(answer, self.duty, place.number)
     if is_done(answer) then
-      take_answer(member, place, task, answer)
+      take_answer(self, member, place, task, answer)
     end
   end
 end
