@@ -99,6 +99,23 @@ describe("where memory runs out", function()
     assert.is_true(failed > 200, failed)
   end)
 
+  -- Two allocations fail: Lua collects all garbage after the first and tries once more.
+  it("here for a moment, the error says that nevertheless, or nothing was lacking", function()
+    local failed = run [[
+      local descriptors, total = once(), 0
+      local swallowed = { "^[^\n]*: nil instead of [%w]+$" } -- as it is asked for
+      for _, operation in ipairs(operations) do
+        local function prepare(n) scarce.memory(n, 2) end
+        local _, failed = try(operation, prepare, function() return scarce.memory(-1) == 0 end, swallowed, 1)
+        total = total + failed
+      end
+      check_rest("all that has failed", descriptors)
+      operations.finish()
+      print(total)
+    ]]
+    assert.is_true(failed > 200, failed)
+  end)
+
   -- The server that the operations call is told to have `n` allocations and then, for a while, none.
   it("in the listener, the client hears of it and is served again", function()
     local failed = run [[

@@ -11,6 +11,7 @@ The library's own errors.
 #include <lauxlib.h>
 
 #include "base/registry.h"
+#include "base/stack.h"
 
 /***
 What has gone wrong in the library: the metatable of its errors, which are tables.
@@ -101,7 +102,7 @@ static void push_error(lua_State *L, ro_ErrorKind kind, const char *format, va_l
 void ro_push_error(lua_State *L, ro_ErrorKind kind, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  luaL_checkstack(L, 6, NULL);
+  ro_check_stack(L, 6, NULL);
   push_error(L, kind, format, arguments);
   va_end(arguments);
 }
@@ -109,7 +110,7 @@ void ro_push_error(lua_State *L, ro_ErrorKind kind, const char *format, ...) {
 int ro_raise(lua_State *L, ro_ErrorKind kind, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  luaL_checkstack(L, 6, NULL);
+  ro_check_stack(L, 6, NULL);
   push_error(L, kind, format, arguments);
   va_end(arguments);
   return lua_error(L);

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "base/registry.h"
+#include "base/stack.h"
 
 #define METATABLE "remoteobj.estate"
 
@@ -41,7 +42,7 @@ static void enter(ro_Asset **list, ro_Asset *asset) {
 /* The state's estate, if it is not over. [-0, +0, v] */
 static Estate *check_estate(lua_State *L) {
   Estate *estate;
-  luaL_checkstack(L, 2, NULL);
+  ro_check_stack(L, 2, NULL);
   estate = estate_of(L);
   if (estate->is_over)
     luaL_error(L, "the Lua state is being closed");

@@ -7,6 +7,7 @@
 
 #include "base/estate.h"
 #include "base/registry.h"
+#include "base/stack.h"
 
 #define METATABLE "remoteobj.buffer"
 #define KEPT_MEMORY (size_t)(256 * 1024) /* bytes */
@@ -49,7 +50,7 @@ static Scratch *new_scratch(lua_State *L) {
 
 ro_Buffer *ro_scratch_open(lua_State *L) {
   Scratch *s;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
   s = lua_touserdata(L, -1);
   if (s == NULL || s->busy) {

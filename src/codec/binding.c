@@ -6,6 +6,7 @@ pack, unpack and register.
 
 #include "base/huge.h"
 #include "base/options.h"
+#include "base/stack.h"
 #include "codec/encoder.h"
 #include "codec/names.h"
 
@@ -64,7 +65,7 @@ static int unpack(lua_State *L) {
   d = ro_decoder_open(L, data, size, &rules);
   first = lua_gettop(L) + 1;
   while (ro_decoder_more(d)) {
-    luaL_checkstack(L, LUA_MINSTACK, "too many values");
+    ro_check_stack(L, LUA_MINSTACK, "too many values");
     ro_decode(d);
   }
   ro_decoder_close(d);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "codec/decoder.h"
 
 #define NIL 0xc0 /* the tag */
@@ -243,7 +244,7 @@ static ro_Decoder *new_decoder(lua_State *L) {
 
 ro_Decoder *ro_decoder_open(lua_State *L, const char *data, size_t size, const ro_DecodeRules *rules) {
   ro_Decoder *d;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   d = lua_touserdata(L, -1);
   if (d == NULL || d->busy) {
@@ -299,7 +300,7 @@ void ro_decode(ro_Decoder *d) {
     return;
   if (d->walk.nesting == RO_MOST_NESTING)
     ro_damaged(d, d->position, "proxies nested too deeply");
-  luaL_checkstack(d->walk.L, LUA_MINSTACK, "value");
+  ro_check_stack(d->walk.L, LUA_MINSTACK, "value");
   ro_get_graph(d);
   graph = d->graph;
   if (graph)

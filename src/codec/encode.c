@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "codec/names.h"
 #include "codec/put.h"
 
@@ -378,7 +379,7 @@ static void clear_own(ro_Encoder *e) {
 
 ro_Encoder *ro_encoder_open(lua_State *L, ro_Buffer *out, const ro_EncodeRules *rules) {
   ro_Encoder *e;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   e = lua_touserdata(L, -1);
   if (e == NULL || e->busy) {
@@ -407,7 +408,7 @@ void ro_encode(ro_Encoder *e, int index, int number) {
   }
   if (e->walk.nesting == RO_MOST_NESTING)
     ro_unsendable(e, "proxies nested too deeply");
-  luaL_checkstack(L, LUA_MINSTACK, "value");
+  ro_check_stack(L, LUA_MINSTACK, "value");
   lua_pushvalue(L, index);
   ro_walk_enter(&e->walk, &run, 1);
   ro_encode_open(e);

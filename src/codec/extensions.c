@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/stack.h"
 #include "codec/decoder.h"
 #include "codec/names.h"
 
@@ -182,7 +183,7 @@ void ro_decode_step_packed(ro_Decoder *d, ro_Frame *f) {
   table = lua_gettop(L);
   if (f->n > INT32_MAX - LUA_MINSTACK)
     luaL_error(L, "too many values for __unpack");
-  luaL_checkstack(L, (int)f->n + LUA_MINSTACK, "too many values for __unpack");
+  ro_check_stack(L, (int)f->n + LUA_MINSTACK, "too many values for __unpack");
   lua_pushvalue(L, table - 1);
   for (uint32_t i = 1; i <= f->n; i++)
     lua_rawgeti(L, table, i);
@@ -277,7 +278,7 @@ static int get_special(ro_Decoder *d, ro_Extent extent) {
   lua_State *L = d->walk.L;
   size_t stop = d->stop, promised = d->promised;
   int top = lua_gettop(L);
-  luaL_checkstack(L, 2 * LUA_MINSTACK, "value");
+  ro_check_stack(L, 2 * LUA_MINSTACK, "value");
   d->stop = extent.end;
   d->promised = 0;
   d->rules->special(d, extent.type, extent.end - d->position, d->rules->context);

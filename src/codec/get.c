@@ -5,12 +5,13 @@
 
 #include "base/error.h"
 #include "base/huge.h"
+#include "base/stack.h"
 #include "codec/decoder.h"
 
 _Noreturn void ro_damaged(const ro_Decoder *d, size_t position, const char *format, ...) {
   lua_State *L = d->walk.L;
   va_list arguments;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   va_start(arguments, format);
   lua_pushvfstring(L, format, arguments);
   va_end(arguments);

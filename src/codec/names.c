@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 
+#include "base/stack.h"
 #include "codec/codec.h"
 
 /* Their addresses are keys in the registry. */
@@ -25,7 +26,7 @@ void ro_names_open(lua_State *L) {
 }
 
 void ro_names_call(lua_State *L, const char *name, int arguments, int results) {
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
   lua_getfield(L, -1, name);
   lua_replace(L, -2);
@@ -66,7 +67,7 @@ int ro_names_known(lua_State *L, int index) {
 
 void ro_codec_name_class(lua_State *L, int index, const char *name) {
   index = lua_absindex(L, index);
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   lua_pushvalue(L, index);
   lua_pushstring(L, name);
   ro_names_call(L, "name_class", 2, 0);
@@ -95,7 +96,7 @@ static void visit_functions(lua_State *L, const Visit *v, int levels) {
 void ro_names_visit_functions(lua_State *L, void (*visit)(void *context, const void *function),
                               void *context) {
   Visit v = {visit, context};
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   visit_functions(L, &v, 3);
   lua_pop(L, 1);

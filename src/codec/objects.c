@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stack.h"
 #include "codec/names.h"
 #include "codec/put.h"
 
@@ -165,7 +166,7 @@ static uint32_t call_pack(ro_Encoder *e, const ro_Class *class) {
   lua_call(L, 1, LUA_MULTRET);
   e->known = -1; /* it may have made classes known */
   n = lua_gettop(L) - top;
-  luaL_checkstack(L, LUA_MINSTACK, "values of __pack");
+  ro_check_stack(L, LUA_MINSTACK, "values of __pack");
   lua_createtable(L, n, 0);
   lua_insert(L, top + 1);
   for (int i = n; i >= 1; i--)
@@ -243,7 +244,7 @@ static int packs(lua_State *L) {
 void ro_encode_userdata(ro_Encoder *e) {
   lua_State *L = e->walk.L;
   const char *name = "";
-  luaL_checkstack(L, LUA_MINSTACK, "value");
+  ro_check_stack(L, LUA_MINSTACK, "value");
   if (e->rules->userdata != NULL && e->rules->userdata(e, lua_gettop(L), e->rules->context)) {
     lua_pop(L, 1);
     return;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/stack.h"
 #include "codec/encoder.h"
 
 #define SHOWN_STEPS 20 /* of a longer path, so many steps at either end */
@@ -106,7 +107,7 @@ static void push_path(ro_Encoder *e) {
   lua_State *L = e->walk.L;
   size_t depth = e->walk.depth;
   int pieces = 1;
-  luaL_checkstack(L, 2 * SHOWN_STEPS + LUA_MINSTACK, NULL);
+  ro_check_stack(L, 2 * SHOWN_STEPS + LUA_MINSTACK, NULL);
   if (e->number > 0)
     lua_pushfstring(L, "%s %d", e->rules->label, e->number);
   else
@@ -132,7 +133,7 @@ static void abandon(ro_Encoder *e) {
 _Noreturn void ro_unsendable(ro_Encoder *e, const char *format, ...) {
   lua_State *L = e->walk.L;
   va_list arguments;
-  luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
+  ro_check_stack(L, 2 * LUA_MINSTACK, NULL);
   va_start(arguments, format);
   lua_pushvfstring(L, format, arguments);
   va_end(arguments);

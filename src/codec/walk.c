@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stack.h"
+
 #define KEEP_FRAMES 1024
 
 /* The store lies in the registry under the address of its walk. */
@@ -40,7 +42,7 @@ void ro_walk_free(ro_Walk *w, lua_State *L) {
 }
 
 void ro_walk_enter(ro_Walk *w, ro_Run *run, int slots) {
-  luaL_checkstack(w->L, 2 * LUA_MINSTACK, "value");
+  ro_check_stack(w->L, 2 * LUA_MINSTACK, "value");
   run->outer = w->run;
   run->base = w->depth;
   run->spilled = 0;
@@ -111,7 +113,7 @@ void ro_walk_restore(ro_Walk *w) {
   ro_Run *run = w->run;
   int slots = slots_of(&w->frames[run->base + run->spilled - RO_SEGMENT], RO_SEGMENT);
   int store;
-  luaL_checkstack(L, slots + LUA_MINSTACK, "value");
+  ro_check_stack(L, slots + LUA_MINSTACK, "value");
   ro_walk_store(w);
   store = lua_gettop(L);
   lua_rawgeti(L, store, -w->segments);
@@ -141,7 +143,7 @@ ro_Frame *ro_walk_push_slow(ro_Walk *w) {
     grow(w);
   live = ro_walk_live(w);
   if (live % 16 == 0)
-    luaL_checkstack(w->L, 16 * RO_MOST_SLOTS + 2 * LUA_MINSTACK, "value");
+    ro_check_stack(w->L, 16 * RO_MOST_SLOTS + 2 * LUA_MINSTACK, "value");
   if (live >= (size_t)2 * RO_SEGMENT)
     spill(w);
   return &w->frames[w->depth++];

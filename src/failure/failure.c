@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/registry.h"
+#include "base/stack.h"
 
 #define FAILURE "remoteobj.failure"
 
@@ -134,7 +135,7 @@ int ro_failure_handler(lua_State *L) {
 }
 
 void ro_failure_caught(lua_State *L) {
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   if (test_failure(L, -1) != NULL)
     return;
   if (push_flying(L, L, -1))
@@ -145,7 +146,7 @@ void ro_failure_caught(lua_State *L) {
 }
 
 void ro_failure_of(lua_State *L, lua_State *from) {
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   find_failure(L, from, 0);
   take_off(L, from);
 }

@@ -11,6 +11,7 @@ of failures.
 #include "base/atfork.h"
 #include "base/error.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 
 #define REMOTE_ERROR "remoteobj.RemoteError"
@@ -217,7 +218,7 @@ void ro_extend_traceback(lua_State *L, int index, lua_State *from, int level) {
   int top = lua_gettop(L);
   const char *frames;
   index = lua_absindex(L, index);
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   ro_push_known_traceback(L, index);
   if (!lua_isnil(L, -1)) {
     ro_push_traceback(L, from, level);

@@ -10,6 +10,7 @@
 #include <lua.h>
 
 #include "base/registry.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 
 /* Frames shown at each end of a stack that is deeper than both together. */
@@ -20,7 +21,7 @@ static const char names_key;
 
 void ro_traceback_name(lua_State *L, int index, const char *name) {
   index = lua_absindex(L, index);
-  luaL_checkstack(L, 6, NULL);
+  ro_check_stack(L, 6, NULL);
   ro_push_kept_table(L, &names_key, "k");
   lua_pushvalue(L, index);
   if (name == NULL)

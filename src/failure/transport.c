@@ -11,6 +11,7 @@
 #include "base/atfork.h"
 #include "base/error.h"
 #include "base/scratch.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 
 /* Where things lie while a failure is encoded; `error` is the error value. */
@@ -84,7 +85,7 @@ void ro_failure_encode(lua_State *L, int index, ro_Buffer *out, const ro_EncodeR
   int top = lua_gettop(L), status;
   size_t before = out->size;
   index = lua_absindex(L, index);
-  luaL_checkstack(L, 20, NULL);
+  ro_check_stack(L, 20, NULL);
   lua_pushvalue(L, index);
   ro_failure_caught(L);
   ro_failure_value(L, -1);
@@ -159,7 +160,7 @@ static int understand(lua_State *L, int sent, const ro_DecodeRules *rules) {
 void ro_failure_decode(lua_State *L, const char *data, size_t size, const ro_DecodeRules *rules) {
   int base, whole;
   ro_Decoder *d;
-  luaL_checkstack(L, 20, NULL);
+  ro_check_stack(L, 20, NULL);
   d = ro_decoder_open(L, data, size, rules);
   base = lua_gettop(L);
   for (int part = WHOLE; part <= NAME; part++)

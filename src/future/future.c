@@ -17,6 +17,7 @@ What is still to come: futures, and waiting for them.
 #include "base/estate.h"
 #include "base/options.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "future/callback.h"
 #include "future/duty.h"
 
@@ -103,7 +104,7 @@ static int give(lua_State *L, int index) {
     return lua_error(L);
   if (f->count == 1)
     return 1;
-  luaL_checkstack(L, f->count + 1, "too many results");
+  ro_check_stack(L, f->count + 1, "too many results");
   for (int i = 1; i <= f->count; i++)
     lua_rawgeti(L, -i, i);
   lua_remove(L, -f->count - 1);
@@ -166,7 +167,7 @@ static void wait_for(lua_State *L, Several *s, int64_t deadline) {
   int r = 0;
   if (is_enough(s))
     return;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   for (lua_Integer i = 0; i < s->count; i++)
     watch_source(s->futures[i]);
   do {
@@ -476,7 +477,7 @@ static int l_settle(lua_State *L) {
   ro_Future *f = check_future(L, 1);
   int ok = lua_toboolean(L, 2);
   luaL_argcheck(L, f->kind == &by_hand, 1, "a future of another source");
-  luaL_checkstack(L, RO_FUTURE_ANNOUNCING, NULL);
+  ro_check_stack(L, RO_FUTURE_ANNOUNCING, NULL);
   if (ro_future_is_done(f)) {
     lua_pushboolean(L, 0);
     return 1;

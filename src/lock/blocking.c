@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/estate.h"
+#include "base/stack.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 #include "sys/life.h"
@@ -135,7 +136,7 @@ static int wait_once(lua_State *L, ro_Lock *lock, int pid, int flags) {
 int ro_wait_child(lua_State *L, int pid, int options, int interruptible) {
   ro_Lock *lock = ro_lock_of(L);
   int flags = WEXITED | (options & WUNTRACED ? WSTOPPED : 0) | (options & WCONTINUED ? WCONTINUED : 0);
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   for (;;) {
     unsigned ours = ro_signal_arrived();
     int found = wait_once(L, lock, pid, flags);

@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "base/stack.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 
@@ -63,7 +64,7 @@ static int resume(lua_State *L, ro_Lock *lock, lua_State *co, int arguments) {
     return -1;
   }
   lua_xmove(L, co, arguments);
-  luaL_checkstack(L, 1, NULL); /* for ro_coroutine_leave */
+  ro_check_stack(L, 1, NULL); /* for ro_coroutine_leave */
   here = ro_coroutine_enter(lock, L, co);
   status = lua_resume(co, L, arguments, &results);
   ro_coroutine_leave(lock, here);
@@ -254,7 +255,7 @@ static void replace(lua_State *L, ro_Lock *lock, const char *name, lua_CFunction
 }
 
 void ro_open_coroutine(lua_State *L, ro_Lock *lock) {
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (lua_getfield(L, -1, LUA_COLIBNAME) == LUA_TTABLE) {
     lock->wrapped = original_wrapped(L);

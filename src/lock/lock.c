@@ -14,6 +14,7 @@
 #include <lauxlib.h>
 
 #include "base/limits.h"
+#include "base/stack.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 
@@ -192,7 +193,7 @@ ro_Lock *ro_lock_of(lua_State *L) {
   lua_pop(L, 1);
   if (lock != NULL)
     return lock;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   return new_lock(L);
 }
 
@@ -250,7 +251,7 @@ static int make_interruptible(ro_Lock *lock, int signo) {
 int ro_lock_activate(lua_State *L) {
   ro_Lock *lock = ro_lock_of(L);
   int signo, e;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   signo = check_signal(L);
   if (atomic_load(&lock->closing))
     return ECANCELED;
@@ -267,7 +268,7 @@ int ro_lock_activate(lua_State *L) {
 
 int ro_lock_will_heed(lua_State *L) {
   int signo, e;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   signo = push_signal(L);
   lua_pop(L, 1);
   if (signo == 0)
@@ -447,7 +448,7 @@ static void open_limits(lua_State *L) {
 
 void ro_open_lock(lua_State *L) {
   ro_Lock *lock;
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   lock = ro_lock_of(L);
   if (!ro_hook_tracked(lock, L))
     ro_hook_note(lock, L);

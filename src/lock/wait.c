@@ -12,6 +12,7 @@ Waiting while others run Lua: for descriptors and for time.
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/stack.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 #include "sys/ppoll.h"
@@ -131,7 +132,7 @@ static int after_signal(lua_State *L, ro_Lock *lock) {
 }
 
 void ro_wait_interrupted(lua_State *L) {
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   if (after_signal(L, ro_lock_of(L)) != 0)
     lua_error(L);
 }
@@ -365,7 +366,7 @@ int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline
 
 static int wait_or_raise(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline, int flags) {
   int ready;
-  luaL_checkstack(L, RO_WAIT_STACK, NULL);
+  ro_check_stack(L, RO_WAIT_STACK, NULL);
   ready = ro_wait_try(L, fds, count, deadline, flags);
   return ready == RO_WAIT_FAILED ? lua_error(L) : ready;
 }

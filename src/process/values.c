@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/scratch.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 
 #define BODY "remoteobj.body"
@@ -44,7 +45,7 @@ void ro_values_encode(lua_State *L, int first, ro_Buffer *out, const char *label
   ro_EncodeRules rules = ro_values_encode_rules(L, label);
   int last = lua_gettop(L);
   ro_Encoder *e;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   e = ro_encoder_open(L, out, &rules);
   lua_pushinteger(L, last - first + 1);
   ro_encode(e, -1, 0);
@@ -83,7 +84,7 @@ static int body_values(lua_State *L) {
   count = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
   if (count < 0 || count > INT_MAX || (size_t)count > size) /* each has a byte at least */
     return ro_raise(L, RO_PROTOCOL, "the values of another process are malformed");
-  luaL_checkstack(L, (int)count, "too many values");
+  ro_check_stack(L, (int)count, "too many values");
   for (lua_Integer i = 0; i < count; i++)
     ro_decode(d);
   ro_decoder_close(d);

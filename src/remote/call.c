@@ -5,6 +5,7 @@
 #include "base/atfork.h"
 #include "base/clock.h"
 #include "base/scratch.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 #include "future/future.h"
 #include "remote/arrivals.h"
@@ -77,7 +78,7 @@ static void push_text(lua_State *L, int index) {
   int subject = operation == RO_OP_METHOD || operation == RO_OP_SET || operation == RO_OP_CONTAINS;
   const char *format = (size_t)operation < sizeof formats / sizeof *formats ? formats[operation] : NULL;
   int view = lua_gettop(L) + 1;
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   lua_getiuservalue(L, index, CALL_VIEW);
   if (subject)
     lua_getiuservalue(L, index, CALL_SUBJECT);
@@ -138,7 +139,7 @@ static int evaluate_protected(lua_State *L) {
   int count = lua_gettop(L) - VIEW;
   if (evaluation->frame == NULL)
     return ro_execute_here(L, VIEW, evaluation->operation, count);
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   ro_encode_request(L, VIEW, evaluation->operation, FIRST, count, evaluation->frame, evaluation->pending);
   return 1;
 }
@@ -150,7 +151,7 @@ static int evaluate_protected(lua_State *L) {
 static int try_evaluation(lua_State *L, int view, const Evaluation *evaluation, int first, int count,
                           int handler) {
   int base = lua_gettop(L);
-  luaL_checkstack(L, count + 4, "too many arguments");
+  ro_check_stack(L, count + 4, "too many arguments");
   lua_pushcfunction(L, evaluate_protected);
   lua_pushlightuserdata(L, (void *)evaluation);
   lua_pushvalue(L, view);
@@ -189,7 +190,7 @@ static void call_there(lua_State *L, int view, ro_Operation operation, int first
 int ro_call(lua_State *L, int view, ro_Operation operation, int count, ro_Pending *request) {
   int first = lua_gettop(L) - count + 1, index = lua_gettop(L) + 1;
   const Call *call;
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   call = push_call(L, view, operation, first);
   if (ro_listens_here(call->proxy))
     call_here(L, view, operation, first, count, index);
@@ -233,7 +234,7 @@ static void tell_there(lua_State *L, int view, ro_Operation operation, int first
 
 int ro_tell(lua_State *L, int view, ro_Operation operation, int count, ro_Pending *request) {
   int first = lua_gettop(L) - count + 1;
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   if (ro_listens_here(((ro_View *)lua_touserdata(L, view))->proxy))
     tell_here(L, view, operation, first, count);
   else
@@ -289,7 +290,7 @@ int ro_push_result_of(lua_State *L, int index, const ro_Proxy *proxy) {
   int base = lua_gettop(L);
   if (call == NULL || call->proxy != proxy)
     return 0;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   ro_future_get(L, index, RO_NEVER);
   lua_settop(L, base + 1);
   return 1;

@@ -12,6 +12,7 @@ Functions that the listener may call during a call.
 #include "base/error.h"
 #include "base/registry.h"
 #include "base/scratch.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 #include "remote/outgoing.h"
 #include "remote/proxy.h"
@@ -178,7 +179,7 @@ static int push_called(lua_State *L, const Run *run) {
   if (lua_rawgeti(L, FUNCTIONS, number) == LUA_TNIL)
     ro_raise(L, RO_PROTOCOL, "the listener calls a function that no request has");
   for (; ro_decoder_more(d); count++) {
-    luaL_checkstack(L, 8, "too many arguments");
+    ro_check_stack(L, 8, "too many arguments");
     ro_decode(d);
   }
   ro_decoder_close(d);
@@ -192,7 +193,7 @@ static void encode_results(lua_State *L, const Run *run, int first) {
   ro_EncodeRules rules;
   int last = lua_gettop(L);
   ro_Encoder *e;
-  luaL_checkstack(L, 8, "too many results");
+  ro_check_stack(L, 8, "too many results");
   ro_chain_rules(L, &rules, &writer);
   rules.label = "result";
   e = ro_encoder_open(L, run->answer, &rules);
@@ -277,7 +278,7 @@ static int run_one(lua_State *L) {
   run->answer = ro_scratch_open(L);
   lua_pushvalue(L, 2);
   lua_xmove(L, co, 1);
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   here = ro_coroutine_enter(run->proxy->lock, L, co);
   run_on(co, run);
   ro_coroutine_leave(run->proxy->lock, here);
@@ -312,8 +313,9 @@ static int run_protected(lua_State *L) {
 
 int ro_callback_run(lua_State *L, ro_Proxy *proxy, const ro_Pending *pending, const ro_Incoming *call) {
   Run run = {.proxy = proxy, .call = call, .session = pending->session};
-  if (!lua_checkstack(L, 4)) {
-    lua_pushliteral(L, "stack overflow");
+  const char *lacks = ro_stack_lacks(L, 4);
+  if (lacks != NULL) {
+    lua_pushstring(L, lacks);
     return -1;
   }
   lua_pushcfunction(L, run_protected);

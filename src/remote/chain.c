@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/stack.h"
 #include "remote/call.h"
 #include "remote/callback.h"
 #include "remote/execute.h"
@@ -215,7 +216,7 @@ ro_Operation ro_chain_next(ro_Decoder *d, const ro_Reader *reader, int *count) {
     ro_raise(L, RO_PROTOCOL, "operation %I with %I operands", operation, (lua_Integer)operands);
   for (*count = 0; (uint32_t)*count < operands; ++*count) {
     if (*count % 8 == 0)
-      luaL_checkstack(L, 16, "too many arguments");
+      ro_check_stack(L, 16, "too many arguments");
     ro_decode(d);
   }
   if (operation == RO_OP_REFERENCE)
@@ -281,7 +282,7 @@ static void special_result(ro_Decoder *d, const ro_Reader *reader) {
 static void special_view(ro_Decoder *d, const ro_Reader *reader, int as_value) {
   lua_State *L = ro_decoder_state(d);
   uint64_t id = (uint64_t)ro_get_integer(d);
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   if (as_value && reader != NULL && reader->holder != NULL && reader->proxy->id == id)
     read_value(d, reader);
   else if (ro_push_proxy_by_id(L, id) != NULL)
@@ -316,7 +317,7 @@ static void special_callback(ro_Decoder *d, const ro_Reader *reader) {
 void ro_chain_special(ro_Decoder *d, int type, size_t size, void *context) {
   lua_State *L = ro_decoder_state(d);
   (void)size;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   switch (type) {
   case RO_EXT_OBJECT:
     special_object(L, context);

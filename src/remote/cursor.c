@@ -2,6 +2,8 @@
 
 #include <lauxlib.h>
 
+#include "base/stack.h"
+
 /* A chunk ends when it has this many bytes, or entries. */
 #define CHUNK_BYTES (size_t)(64 * 1024)
 #define CHUNK_ENTRIES 8192
@@ -221,7 +223,7 @@ static void answer_next(ro_Encoder *e, ro_Writer *writer, lua_Integer handle, in
 void ro_cursor_answer(ro_Encoder *e, ro_Writer *writer, ro_Operation operation, lua_Integer handle) {
   lua_State *L = ro_encoder_state(e);
   int handles;
-  luaL_checkstack(L, 20, NULL);
+  ro_check_stack(L, 20, NULL);
   ro_push_handles(L, writer->holder->hub, writer->holder->request);
   handles = lua_gettop(L);
   if (operation == RO_OP_NEXT) {

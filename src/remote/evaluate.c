@@ -10,6 +10,7 @@ Carrying out what a view describes: here, or in the listener.
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/scratch.h"
+#include "base/stack.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
 #include "future/future.h"
@@ -44,7 +45,7 @@ int ro_give_default(lua_State *L, int view) {
 int ro_raise_outcome(lua_State *L, int view, const ro_Pending *pending) {
   const ro_View *v = lua_touserdata(L, view);
   const char *chain = lua_tostring(L, -1);
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   switch (pending->outcome) {
   case RO_CUT_OFF:
     ro_push_error(L, RO_DISCONNECTED, "the listener ended before it answered %s", chain);
@@ -126,7 +127,7 @@ int ro_read_answer(lua_State *L, ro_Proxy *proxy, const ro_Pending *answer) {
   d = ro_decoder_open(L, data, size, &rules);
   for (; ro_decoder_more(d); count++) {
     if (count % 8 == 0)
-      luaL_checkstack(L, 16, "too many results");
+      ro_check_stack(L, 16, "too many results");
     ro_decode(d);
   }
   ro_decoder_close(d);
@@ -162,7 +163,7 @@ static int evaluate_there(lua_State *L, int view, ro_Operation operation, int co
   int base = lua_gettop(L) - count;
   ro_Outcome outcome;
   int results;
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   if (proxy->client.late.size > 0)
     ro_read_late_answers(L, proxy);
   pending->deadline = ro_view_deadline(v);

@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 
+#include "base/stack.h"
 #include "remote/call.h"
 #include "remote/callback.h"
 #include "remote/reference.h"
@@ -109,7 +110,7 @@ static int length_of(lua_State *L, int index) {
 int ro_machine_apply(ro_Machine *m, ro_Operation operation, int count) {
   lua_State *L = m->L;
   int results;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   if (m->level > 0 && operation == RO_OP_SET)
     luaL_error(L, "cannot assign through super");
   switch (operation) {
@@ -187,9 +188,9 @@ static int run_here(lua_State *L, int view, ro_Operation operation, int count) {
   int base = lua_gettop(L) - count; /* the operands of the last operation lie above */
   int length, results = 1;
   ro_Machine machine;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   length = ro_push_chain(L, view);
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   ro_push_object(L, proxy);
   ro_machine_begin(&machine, L);
   for (int i = length; i >= 1; i--) {
@@ -201,7 +202,7 @@ static int run_here(lua_State *L, int view, ro_Operation operation, int count) {
     ro_machine_keep(&machine, results);
   }
   if (operation != RO_OP_ROOT) {
-    luaL_checkstack(L, count + 4, "too many arguments");
+    ro_check_stack(L, count + 4, "too many arguments");
     for (int i = 1; i <= count; i++)
       lua_pushvalue(L, base + i);
     resolve_operands(L, proxy, count);
@@ -224,7 +225,7 @@ void ro_value_here(lua_State *L, int view) {
 
 static void object_to_proxy(lua_State *L, const ro_Proxy *proxy, int count) {
   int first = lua_gettop(L) - count + 1;
-  luaL_checkstack(L, 2, NULL);
+  ro_check_stack(L, 2, NULL);
   ro_push_object(L, proxy);
   for (int i = first; i < first + count; i++) {
     if (lua_rawequal(L, i, -1)) {

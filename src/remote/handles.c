@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "base/registry.h"
+#include "base/stack.h"
 #include "remote/results.h"
 
 /* The tables of all connections are kept in the registry under the hub. The last number given out is at 0. */
@@ -18,7 +19,7 @@
 /* ---- tables ---- */
 
 void ro_push_handles(lua_State *L, ro_Hub *hub, ro_Request *request) {
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   ro_push_kept_table(L, hub, NULL);
   if (lua_rawgeti(L, -1, (lua_Integer)request->client) != LUA_TTABLE) {
     lua_pop(L, 1);
@@ -145,7 +146,7 @@ lua_Integer ro_handle_give(lua_State *L, ro_Holder *holder, int index) {
   int top = lua_gettop(L);
   lua_Integer handle;
   index = lua_absindex(L, index);
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   ro_push_handles(L, holder->hub, holder->request);
   push_field(L, top + 1, NUMBERS);
   lua_pushvalue(L, index);
@@ -194,7 +195,7 @@ void ro_handles_undo(lua_State *L, ro_Holder *holder) {
 }
 
 void ro_push_handled(lua_State *L, const ro_Holder *holder, lua_Integer handle) {
-  luaL_checkstack(L, 6, NULL);
+  ro_check_stack(L, 6, NULL);
   ro_push_handles(L, holder->hub, holder->request);
   if (push_entry(L, lua_gettop(L), OBJECTS, handle) == LUA_TNIL)
     luaL_error(L, "the listener keeps no object with the handle %I", (LUAI_UACINT)handle);
@@ -316,7 +317,7 @@ static void inherit_releases(lua_State *L, const ro_Holder *holder, int handles)
 
 void ro_handles_inherit(lua_State *L, const ro_Holder *holder) {
   int from = lua_gettop(L) + 1, to = from + 1;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   if (!push_existing(L, holder->hub, holder->request->ancestor))
     return;
   ro_push_handles(L, holder->hub, holder->request);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/registry.h"
 #include "base/scratch.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 #include "remote/chain.h"
 #include "remote/listener.h"
@@ -197,7 +198,7 @@ static int read_answer(lua_State *L, ro_Line *line, const Call *call) {
   }
   d = ro_decoder_open(L, data, size, &rules);
   for (; ro_decoder_more(d); count++) {
-    luaL_checkstack(L, 8, "too many results");
+    ro_check_stack(L, 8, "too many results");
     ro_decode(d);
   }
   ro_decoder_close(d);
@@ -250,7 +251,7 @@ static void exchange(lua_State *L, ro_Line *line, Call *call, ro_Buffer *frame) 
 static int perform(lua_State *L, ro_Line *line, lua_Integer number, int first, Call *call) {
   LineState state;
   int count = lua_gettop(L) - first + 1;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   state = state_of(line);
   if (state != OPEN)
     return raise_ended(L, state, 0);
@@ -275,7 +276,7 @@ static int perform_protected(lua_State *L) {
 */
 static int perform_traced(lua_State *L, ro_Line *line, lua_Integer number, Call *call, ro_Trace *trace) {
   int count = lua_gettop(L), status;
-  luaL_checkstack(L, count + 8, "too many arguments");
+  ro_check_stack(L, count + 8, "too many arguments");
   ro_trace_callback(L, trace, number, count);
   ro_push_proxy(L, line->proxy);
   lua_pushcfunction(L, perform_protected);
@@ -322,7 +323,7 @@ static void push_line(lua_State *L, ro_Proxy *proxy, ro_Holder *holder, int slot
 }
 
 void ro_push_line_function(lua_State *L, ro_Proxy *proxy, ro_Holder *holder, int slot, lua_Integer number) {
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   push_line(L, proxy, holder, slot);
   lua_getiuservalue(L, -1, FUNCTIONS);
   if (lua_rawgeti(L, -1, number) == LUA_TNIL) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 #include "future/callback.h"
 #include "remote/handles.h"
@@ -155,7 +156,7 @@ int ro_listener_runs_caller(ro_Listener *listener) {
 }
 
 void ro_listener_stop(lua_State *L, ro_Listener *listener) {
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   begin_end(listener);
   if (listener->phase != RO_LISTENER_STOPPING || ro_listener_runs_caller(listener))
     return;
@@ -269,7 +270,7 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
   ro_DoorState state;
   ro_Listener *listener;
   int error;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   if (proxy->listener != NULL && proxy->listener->phase == RO_LISTENER_STOPPING)
     ro_listener_stop(L, proxy->listener);
   if (proxy->listener != NULL)
@@ -398,7 +399,7 @@ typedef struct ForegroundWait {
 static int wait_in_foreground(lua_State *L) {
   const ForegroundWait *w = lua_touserdata(L, 1);
   lua_State *co = ro_push_coroutine(L);
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  ro_check_stack(L, LUA_MINSTACK, NULL);
   while (!*w->settled && ro_now() < w->deadline) {
     serve_on(L, co, w->listener, w->settled);
     if (ro_pid() != w->listener->home)

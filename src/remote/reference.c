@@ -9,6 +9,7 @@ References to objects that stay in the listener.
 
 #include "base/error.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "remote/connection.h"
 #include "remote/evaluate.h"
 #include "remote/handles.h"
@@ -125,7 +126,7 @@ static ro_Claim *make_claim(lua_State *L, ro_Proxy *proxy, int claims) {
 void ro_push_reference(lua_State *L, ro_Proxy *proxy, uint64_t session, int64_t handle) {
   ro_Claim *claim;
   int claims;
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   push_claims(L, proxy);
   claims = lua_gettop(L);
   lua_pushinteger(L, handle);
@@ -148,7 +149,7 @@ void ro_push_local_reference(lua_State *L, ro_Proxy *proxy, int index) {
   ro_Claim *claim;
   int claims;
   index = lua_absindex(L, index);
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   push_claims(L, proxy);
   claims = lua_gettop(L);
   lua_pushvalue(L, index);
@@ -209,7 +210,7 @@ void ro_refer_here(lua_State *L, int view, int count) {
   int first = lua_gettop(L) - count + 1;
   if (v->proxy->listener == NULL) /* the operation has ended it */
     return;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   push_first(L, view);
   for (int i = first; i < first + count && (all || !lua_isnil(L, -1)); i++) {
     if (!ro_is_referable(L, i) || ro_test_view(L, i) != NULL || !(all || lua_rawequal(L, i, -1)))

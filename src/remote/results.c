@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "remote/handles.h"
 
 #define FAILED_METATABLE "remoteobj.failed"
@@ -65,7 +66,7 @@ void ro_result_begin(ro_UnderWay *u, ro_Lock *lock, ro_Hub *hub, const ro_Reques
 void ro_result_keep(lua_State *L, const ro_UnderWay *u, ro_Hub *hub, ro_Request *request, int index,
                     int failed) {
   index = lua_absindex(L, index);
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   ro_push_handles(L, hub, request);
   push_kept(L, index, failed);
   for (const ro_Waiter *w = u->waiters; w != NULL; w = w->next) {
@@ -130,7 +131,7 @@ static void await(lua_State *L, ro_UnderWay *u, int handles, int64_t deadline) {
 int ro_result_push(lua_State *L, ro_Hub *hub, ro_Request *request, uint64_t id) {
   ro_UnderWay *u = find(hub, request->client, id);
   int handles;
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   ro_push_handles(L, hub, request);
   handles = lua_gettop(L);
   if (u != NULL)

@@ -9,6 +9,7 @@
 
 #include "base/atfork.h"
 #include "base/clock.h"
+#include "base/stack.h"
 #include "remote/line.h"
 #include "remote/serve.h"
 #include "sys/event.h"
@@ -115,7 +116,7 @@ static void prepare_spare(lua_State *L, void *context) {
   lua_State *spare;
   if (listener->spare != NULL)
     return;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, listener);
   spare = new_coroutine(L);
   lua_pop(L, 1);

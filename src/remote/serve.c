@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/stack.h"
 #include "codec/codec.h"
 #include "failure/failure.h"
 #include "remote/chain.h"
@@ -91,7 +92,7 @@ static void encode_results(lua_State *L, ro_Service *s, const Manner *manner, in
   ro_Writer writer = {.proxy = s->proxy, .holder = &s->holder, .refers = manner->refers};
   ro_EncodeRules rules;
   ro_Encoder *e;
-  luaL_checkstack(L, 12, "too many results");
+  ro_check_stack(L, 12, "too many results");
   ro_chain_answer_rules(L, OBJECT, &rules, &writer, "result");
   if (!lua_isnil(L, REFERRED))
     rules.known = lua_topointer(L, REFERRED);

@@ -14,6 +14,7 @@ Chains as text, and their equality.
 
 #include <lauxlib.h>
 
+#include "base/stack.h"
 #include "remote/proxy.h"
 #include "remote/reference.h"
 
@@ -141,7 +142,7 @@ static void push_arguments(lua_State *L, int first, int count, size_t longest) {
 /* Pushes the text of an operation whose `count` operands lie from `first` on. [-0, +1, e] */
 static void push_step(lua_State *L, ro_Operation operation, int first, int count, size_t longest) {
   int top = lua_gettop(L) + 1;
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   switch (operation) {
   case RO_OP_INDEX:
     push_key(L, first, ".", longest);
@@ -193,7 +194,7 @@ static void push_chain_text(lua_State *L, int index, size_t longest) {
   index = lua_absindex(L, index);
   top = lua_gettop(L);
   length = ro_push_chain(L, index);
-  luaL_checkstack(L, 12, NULL);
+  ro_check_stack(L, 12, NULL);
   luaL_buffinit(L, &b);
   if (length == 0 || ((ro_View *)lua_touserdata(L, top + length))->operation != RO_OP_REFERENCE)
     luaL_addchar(&b, '?');
@@ -303,7 +304,7 @@ static int same_value(lua_State *L, int a, int b, int depth);
 /* Has the table at `b` all entries of the table at `a`. */
 static int holds_entries(lua_State *L, int a, int b, int depth) {
   int top = lua_gettop(L);
-  luaL_checkstack(L, 8, NULL);
+  ro_check_stack(L, 8, NULL);
   lua_pushnil(L);
   while (lua_next(L, a)) {
     lua_pushvalue(L, -2);
@@ -335,7 +336,7 @@ static int same_step(lua_State *L, int a, int b, int depth) {
   int top = lua_gettop(L), count, same;
   if (left->operation != right->operation)
     return 0;
-  luaL_checkstack(L, 4, NULL);
+  ro_check_stack(L, 4, NULL);
   count = ro_push_operands(L, a);
   same = count == ro_push_operands(L, b);
   for (int i = 1; same && i <= count; i++)
@@ -349,7 +350,7 @@ static int same_view(lua_State *L, int a, int b, int depth) {
   int top = lua_gettop(L), same = 1;
   if (left->proxy != right->proxy)
     return 0;
-  luaL_checkstack(L, 6, NULL);
+  ro_check_stack(L, 6, NULL);
   lua_pushvalue(L, a);
   lua_pushvalue(L, b);
   while (same && !lua_rawequal(L, top + 1, top + 2)) {

@@ -14,6 +14,7 @@ Seeing operations as they happen.
 #include <lauxlib.h>
 
 #include "base/clock.h"
+#include "base/stack.h"
 #include "failure/failure.h"
 #include "remote/watch.h"
 #include "sys/line.h"
@@ -286,7 +287,7 @@ int ro_trace_evaluation(lua_State *L, int view, ro_Operation operation, int coun
   Evaluation e = {.operation = operation, .evaluate = evaluate};
   if (is_telling(proxy))
     return evaluate(L, view, operation, count, &e.pending);
-  luaL_checkstack(L, count + 8, "too many arguments");
+  ro_check_stack(L, count + 8, "too many arguments");
   begin(&e.trace, proxy, RO_SENT, 0);
   push_call(L, describe_protected, &e, view, count);
   call_telling(L, proxy, count + 2);

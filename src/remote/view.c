@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "base/options.h"
+#include "base/stack.h"
 
 /*
 ** Metatables of views, and of proxies, which differ in their finalizer only; each holds a mark, the address of
@@ -127,7 +128,7 @@ int ro_push_chain(lua_State *L, int index) {
   lua_pushvalue(L, index);
   while (!ro_is_root(L, -1)) {
     if (length++ % STEPS == 0)
-      luaL_checkstack(L, STEPS + 2, "chain too long");
+      ro_check_stack(L, STEPS + 2, "chain too long");
     lua_getiuservalue(L, -1, RO_VIEW_PARENT);
   }
   lua_pop(L, 1);
@@ -211,12 +212,12 @@ int ro_push_operands(lua_State *L, int index) {
   lua_getiuservalue(L, index, RO_VIEW_OPERANDS);
   if (has_one_operand(view->operation))
     return 1;
-  luaL_checkstack(L, 2, NULL);
+  ro_check_stack(L, 2, NULL);
   list = lua_gettop(L);
   lua_getfield(L, list, "n");
   count = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
-  luaL_checkstack(L, count + 1, "too many arguments");
+  ro_check_stack(L, count + 1, "too many arguments");
   for (int i = 1; i <= count; i++)
     lua_rawgeti(L, list, i);
   lua_remove(L, list);

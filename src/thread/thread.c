@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/estate.h"
 #include "base/registry.h"
+#include "base/stack.h"
 #include "lock/lock.h"
 #include "sys/event.h"
 
@@ -173,7 +174,7 @@ static void end_record(lua_State *L, ro_Asset *asset) {
   Thread *t = (Thread *)asset;
   if (t->crew == NULL || !is_own(t))
     return;
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   if (!t->ended && ro_lock_runs_program(t->crew->lock))
     close_crew(L, t->crew);
   if (!t->ended)
@@ -317,7 +318,7 @@ static int thread_new(lua_State *L) {
   int last = lua_gettop(L);
   Thread *t;
   luaL_checktype(L, MAIN, LUA_TFUNCTION);
-  luaL_checkstack(L, last + 10, NULL);
+  ro_check_stack(L, last + 10, NULL);
   t = new_thread(L);
   t->daemon = lua_toboolean(L, DAEMON);
   if (!lua_checkstack(t->L, last + 10))
@@ -368,7 +369,7 @@ static int is_full(const Thread *t) {
 static int record_send(lua_State *L) {
   Thread *t = check_record(L);
   luaL_checkany(L, 2);
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   while (is_full(t))
     wait_for_change(L, t, RO_NEVER);
   if (!t->cancelled && !t->unread) {
@@ -473,7 +474,7 @@ static int handle_wait(lua_State *L) {
   Thread *t = check_own(L);
   int64_t deadline = luaL_checkinteger(L, 2);
   int stream = lua_toboolean(L, 3);
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   if (is_running(t) && t->thread == ro_lock_holder(t->crew->lock))
     return luaL_error(L, "a thread cannot wait for itself");
   while (!t->ended && !(stream && (t->given > t->taken || t->finished)) && ro_now() < deadline)
@@ -562,7 +563,7 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, 
 }
 
 void ro_open_thread(lua_State *L) {
-  luaL_checkstack(L, 10, NULL);
+  ro_check_stack(L, 10, NULL);
   make_crew(L);
   make_class(L, RECORD, record_methods, record_gc);
   make_class(L, HANDLE, handle_methods, handle_gc);
