@@ -96,7 +96,7 @@ void ro_failure_encode(lua_State *L, int index, ro_Buffer *out, const ro_EncodeR
   lua_pushlightuserdata(L, out);
   lua_pushboolean(L, 1);
   status = try_encode(L);
-  if (status != LUA_OK && status != LUA_ERRMEM) { /* the value can't travel: its text does */
+  if (status != LUA_OK && !ro_is_memory_error(L, status)) { /* the value can't travel: its text does */
     out->size = before;
     lua_settop(L, top + WITH_VALUE - 1);
     lua_pushboolean(L, 0);
@@ -141,20 +141,22 @@ static int decode_value(lua_State *L) {
 
 /*
 ** Replaces the bytes of the error value at `sent` by the value; by nil where this process can't
-** understand them. Returns whether it can.
+** understand them. Returns whether it can. [-0, +0, m]
 */
 static int understand(lua_State *L, int sent, const ro_DecodeRules *rules) {
-  int understood;
+  int status;
   lua_pushcfunction(L, decode_value);
   lua_pushvalue(L, sent);
   lua_pushlightuserdata(L, (void *)(uintptr_t)rules);
-  understood = lua_pcall(L, 2, 1, 0) == LUA_OK;
-  if (!understood) {
+  status = lua_pcall(L, 2, 1, 0);
+  if (status != LUA_OK) {
+    if (ro_is_memory_error(L, status))
+      lua_error(L);
     lua_pop(L, 1);
     lua_pushnil(L);
   }
   lua_replace(L, sent);
-  return understood;
+  return status == LUA_OK;
 }
 
 void ro_failure_decode(lua_State *L, const char *data, size_t size, const ro_DecodeRules *rules) {
