@@ -241,7 +241,7 @@ spec-programs: $(BUILD)/spec/scarce $(BUILD)/spec/delays.so
 $(BUILD)/spec/scarce: spec/support/scarce.c spec/support/failing.c spec/support/failing.h $(EXTRA_OBJECTS) $(STATIC_LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -o $@.$$$$ $(filter %.c %.o %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl && mv $@.$$$$ $@
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE $(WRAPPED:%=-Wl,--wrap=%) -Wl,--wrap=clock_gettime -o $@.$$$$ $(filter %.c %.o %.a,$^) $(LUA_LIBRARY) -Wl,-E $(LDFLAGS) -lm -ldl && mv $@.$$$$ $@
 
 # Never instrumented: it is preloaded into programs that have no runtime of a sanitizer. What it defines is seen.
 $(BUILD)/spec/delays.so: spec/support/delays.c $(BUILD)/obj/flags

@@ -8,6 +8,7 @@ local processes = require "spec.support.processes"
 local raw = require "spec.support.raw"
 local remoteobj = require "remoteobj"
 local scale = require "spec.support.scale"
+local scarce = require "spec.support.scarce"
 local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
 
@@ -551,6 +552,49 @@ describe("a listener", function()
 end)
 
 describe("a listener that stops", function()
+  -- For scripts in which the clock is put forward: request(bytes, go_on) has a client send the bytes over a bare
+  -- connection to a listener, and call go_on(ends) when that has been told to stop; gives what the client returns. The
+  -- listener is told so by a request of somebody else, or by the bytes: one to stop(seconds, patience), which puts the
+  -- clock forward and waits, no longer than that, for the client to return.
+  local STOPPING = [[
+    local raw = require "spec.support.raw"
+    local remoteobj = require "remoteobj"
+    local unistd = require "posix.unistd"
+
+    local told, tell = unistd.pipe()
+    local object, client = {}, nil
+    local remote = remoteobj.Proxy(object)
+    function object.take() end
+    function object:stop(seconds, patience)
+      remote:stop_listen_()
+      scarce.pass(seconds)
+      unistd.write(tell, "x")
+      client:join(patience)
+    end
+
+    local function talk(bytes, go_on)
+      local before = raw.open()
+      remote:take()
+      local ends = raw.link(before, unistd.getppid())
+      raw.send(ends, bytes)
+      if not bytes:find "stop" then
+        remoteobj.process { function() remote:stop(11, 0.5) end, daemon_ = false }:start()
+      end
+      unistd.read(told, 1)
+      return go_on(ends)
+    end
+
+    local function request(bytes, go_on)
+      remote:listen_()
+      client = remoteobj.process(talk, bytes, go_on):start()
+      while remote.listening_ do
+        remoteobj.sleep(0.001)
+      end
+      client:join()
+      return client.result
+    end
+  ]]
+
   local object, proxy, server
   local SENT = 500
 
@@ -646,4 +690,33 @@ describe("a listener that stops", function()
       assert.same({ "asked", "answered" }, { client:result() })
     end)
   end
+
+  it("reads no longer than for ten seconds on in a request that has no end", function()
+    local count = scarce(STOPPING .. [[
+      remoteobj.limits.frame = 1 << 40
+      print(request(raw.frame(raw.KINDS.request, "x", { id = 2, size = 1 << 40 }), function(ends)
+        local MiB, count = ("x"):rep(1 << 20), 0
+        repeat
+          raw.send(ends, MiB)
+          count = count + 1
+        until ends.ended or count == 200
+        return count
+      end))
+    ]])
+    assert.is_true(tonumber(count) <= 20, count) -- what fits into a pipe, and what is read at once
+  end)
+
+  it("does nothing more, ten seconds later, that a client asks whose request is under way", function()
+    for seconds, kind in pairs { [0] = raw.KINDS.reply, [11] = raw.KINDS.refused } do
+      assert.equal(kind .. "\n", scarce(STOPPING .. ([[
+        local stop = raw.frame(raw.KINDS.request, raw.call("stop", "\%d", "\60"), { id = 2 })
+        print(request(stop, function(ends)
+          raw.send(ends, raw.request(3))
+          local answer = raw.answers(ends, 1)[1]
+          assert(answer.id == 3, answer.id)
+          return answer.kind
+        end))
+      ]]):format(seconds)))
+    end
+  end)
 end)

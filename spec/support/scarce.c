@@ -6,6 +6,7 @@
 **                                again (not every one: the buffers of Lua's own library are not tried again)
 **   scarce.collect(n)            from now on all garbage is collected, and finalized, at each nth instruction, in every
 **                                coroutine that is made from here on too; 0: no more, here. Returns how often it was
+**   scarce.pass(seconds)         the clock by which deadlines go is put forward, whole seconds
 **   scarce.descriptors() -> n    how many are open
 **   scarce.threads() -> n        how many the process has; 0 where that is not told
 **   scarce.children() -> n       how many, zombies included; 0 where that is not told
@@ -14,8 +15,10 @@
 */
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -100,6 +103,22 @@ static int l_collect(lua_State *L) {
   return 1;
 }
 
+static atomic_long passed; /* seconds */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now) {
+  int status = __real_clock_gettime(clock, now);
+  if (status == 0 && clock == CLOCK_MONOTONIC)
+    now->tv_sec += atomic_load(&passed);
+  return status;
+}
+
+static int l_pass(lua_State *L) {
+  atomic_fetch_add(&passed, (long)luaL_checkinteger(L, 1));
+  return 0;
+}
+
 static int l_descriptors(lua_State *L) {
   int count = 0;
   for (int fd = 0; fd < 256; fd++)
@@ -155,6 +174,8 @@ static int run(lua_State *L) {
   lua_setfield(L, -2, "emergency");
   lua_pushcfunction(L, l_collect);
   lua_setfield(L, -2, "collect");
+  lua_pushcfunction(L, l_pass);
+  lua_setfield(L, -2, "pass");
   lua_pushcfunction(L, l_descriptors);
   lua_setfield(L, -2, "descriptors");
   lua_pushcfunction(L, l_threads);
