@@ -10,7 +10,7 @@ set -u
 export LC_ALL=C
 
 # Those that take longest begin first, so that none of them is alone at the end.
-LONGEST="rock scarcity host lock bench examples patch install codec bulk listen command preempt process"
+LONGEST="rock garbage scarcity host bombs lock bench fuzz install examples bulk patch codec pairs listen preempt process"
 
 # One file, as `xargs` starts it: leaves its output, and a line "SUCCESSES FAILURES ERRORS PENDING" behind.
 run_file() {
