@@ -163,16 +163,26 @@ static Origin origin_of(const siginfo_t *info) {
 
 #else
 
+/* Of so many sendings to a thread, if none has arrived meanwhile, only the first is one: it may have been lost by then. */
+#define SENDINGS 8
+
 /*
-** Is a signal of ours under way to this thread: of equal ones that come together only one arrives. It is taken
+** How often a signal of ours was sent to this thread since the last arrived; 0: none is under way. It is taken
 ** for the first that comes, whose ever that is; the program's handler gets as many as were meant for it.
 */
 static RO_HANDLER_TLS _Thread_local atomic_int expected;
 
+/* What was taken for lost may have arrived just before it was sent again: then one more comes. */
+static RO_HANDLER_TLS _Thread_local volatile sig_atomic_t one_more;
+
 static Origin origin_of(const siginfo_t *info) {
+  int sendings, ours;
   if (carries(info, &mutex))
     return CALL;
-  return atomic_exchange(&expected, 0) ? THREAD : FOREIGN;
+  sendings = atomic_exchange(&expected, 0);
+  ours = sendings > 0 || one_more;
+  one_more = sendings > SENDINGS;
+  return ours ? THREAD : FOREIGN;
 }
 
 #endif
@@ -320,7 +330,8 @@ ro_Target ro_signal_self(void) {
 
 static int queue_signal(int signo, const ro_Target *target) {
   int e;
-  atomic_store(target->expected, 1);
+  if (atomic_fetch_add(target->expected, 1) % SENDINGS != 0)
+    return 0;
   e = pthread_kill(target->native, signo);
   if (e != 0)
     atomic_store(target->expected, 0);
@@ -329,6 +340,7 @@ static int queue_signal(int signo, const ro_Target *target) {
 
 void ro_signal_in_child(void) {
   atomic_store(&expected, 0);
+  one_more = 0;
   pthread_mutex_init(&mutex, NULL);
 }
 

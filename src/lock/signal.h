@@ -16,7 +16,7 @@
 typedef struct ro_Target {
   pthread_t native;
   pid_t id;             /* the kernel's name for it, where signals go by that */
-  atomic_int *expected; /* else: set while a signal is under way to it */
+  atomic_int *expected; /* else: not 0 while a signal is under way to it */
 } ro_Target;
 
 /* The calling native thread. */
