@@ -1,4 +1,5 @@
 -- Threads: what the handle promises, on real native threads in one Lua state.
+local besides = require "spec.support.besides"
 local counts = require "spec.support.process_counts"
 local fixture = require "spec.support.fixture"
 local remoteobj = require "remoteobj"
@@ -653,6 +654,10 @@ describe("throw", function()
     t:throw "x"
     pcall(t.join, t)
   end)
+end)
+
+describe("throw into a thread in a function that the library calls", function()
+  besides(it, started, true)
 end)
 
 describe("many threads", function()

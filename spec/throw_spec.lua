@@ -1,4 +1,5 @@
 -- Errors thrown into processes, wherever these are.
+local besides = require "spec.support.besides"
 local fixture = require "spec.support.fixture"
 local processes = require "spec.support.processes"
 local remoteobj = require "remoteobj"
@@ -132,6 +133,10 @@ describe("throw reaches a process", function()
     local _, err = pcall(p.join, p, wait.LIMIT)
     assert.are.equal("from a sibling", err.value)
   end)
+end)
+
+describe("throw into a process in a function that the library calls", function()
+  besides(it, started)
 end)
 
 describe("throw", function()

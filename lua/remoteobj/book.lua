@@ -354,7 +354,7 @@ local function new_book(class, ...)
   elseif given > 0 then
     options = { types = { ... } }
     for i = 1, given do
-      local ok, message = pcall(contexts.check_type, (select(i, ...)))
+      local ok, message = native.attempt(contexts.check_type, (select(i, ...)))
       if not ok then
         error(message, 3)
       end

@@ -32,7 +32,7 @@ end
 local function check_type(value)
   local kind = type(value)
   if kind == "string" then
-    if not pcall(string.find, "", value) then
+    if not native.attempt(string.find, "", value) then
       error(("option 'types': malformed pattern %q"):format(value), 0)
     end
   elseif kind ~= "table" and kind ~= "function" then
@@ -86,7 +86,7 @@ end
 
 --- Calls merge so that its errors point at the caller of the public function.
 local function merge_for_caller(level, ...)
-  local ok, result = pcall(merge, ...)
+  local ok, result = native.attempt(merge, ...)
   if not ok then
     error(result, level + 1)
   end

@@ -18,6 +18,7 @@ local tasks = require "remoteobj.task"
 local turnover = require "remoteobj.turnover"
 
 local native = core._process
+local aside = native.aside
 local futures = core._future
 local new_future, settle_future = futures.new, futures.settle
 local atomic, outcome, perform = futures.atomic, futures.outcome, futures.perform
@@ -126,10 +127,11 @@ local function enqueue(self, task)
   perform(self.duty, NOWHERE)
 end
 
---- Takes a task; its future is settled later. An error means that it was not taken.
+--- Takes a task; its future is settled later. An error means that it was not taken, but for one that is thrown in.
 function Crew:add(task)
+  local throws = native.throws()
   local ok, problem = pcall(atomic, enqueue, self, task)
-  if not ok and not task.queued then
+  if not ok and (not task.queued or native.is_thrown(problem, throws)) then
     error(problem, 0)
   end
 end
@@ -191,7 +193,7 @@ end
 local function ask_to_end(member)
   if member.stopping == nil then
     member.stopping = false
-    local ok, answer = pcall(member.asking.stop, member.asking)
+    local ok, answer = aside(member.asking.stop, member.asking)
     member.stopping = ok and answer
   end
 end
@@ -301,7 +303,7 @@ local function new_crew(name, count, start)
   end
   local ok, problem = pcall(atomic, start_all, self)
   if not ok then
-    pcall(self.kill, self) -- else they end with their handles
+    aside(self.kill, self) -- else they end with their handles
     error(problem, 0)
   end
   return self

@@ -214,7 +214,7 @@ end
 
 --- The same. What has failed is what has become of the task.
 local function try_to_send(self, member, place, task)
-  local ok, problem = pcall(send, member, place, task)
+  local ok, problem = native.aside(send, member, place, task)
   if place.task ~= task then
     if not ok and not task.place then
       error(problem, 0)

@@ -3,6 +3,7 @@
 
 local book = require "remoteobj.book"
 local contexts = require "remoteobj.context"
+local native = require("remoteobj.core")._process
 
 local options = {}
 
@@ -105,7 +106,7 @@ function options.read(what, extra, ...)
   local found, arguments
   if select("#", ...) == 1 and type(func) == "table" and not contexts.is_callable(func) then
     local ok
-    ok, found, arguments = pcall(sort, func, options.with(extra))
+    ok, found, arguments = native.attempt(sort, func, options.with(extra))
     if not ok then
       return nil, ("bad argument #1 to '%s' (%s)"):format(what, found)
     end
@@ -139,7 +140,7 @@ end
 -- @param given what it was given
 -- @return a copy
 function options.named(what, argument, known, given)
-  local ok, result = pcall(copy_options, given, known)
+  local ok, result = native.attempt(copy_options, given, known)
   if not ok then
     error(("bad argument #%d to '%s' (%s)"):format(argument, what, result), 3)
   end

@@ -198,7 +198,7 @@ function methods:throw(...)
   if not process:alive() then
     return false
   end
-  local ok, problem = pcall(journal.append_error, journal, channels.THROWN, native.now(), 0, nil, (...))
+  local ok, problem = native.attempt(journal.append_error, journal, channels.THROWN, native.now(), 0, nil, (...))
   if ok then
     process:call(journal:attended(process:pid())) -- else it has not begun yet, and will look
     return true -- be it that it has ended by now: it may have found the error before it was called

@@ -4,6 +4,7 @@
 local core = require "remoteobj.core"
 local progress = require "remoteobj.progress"
 
+local aside = core._process.aside
 local futures = core._future
 local new_future, settle_future = futures.new, futures.settle
 local await_future, follow, is_done, outcome = futures.await, futures.follow, futures.is_done, futures.outcome
@@ -91,7 +92,7 @@ end
 
 --- The same. Where that fails the stream ends, with an error when all before it has been given.
 local function try_next_chunk(self)
-  local ok, task = pcall(next_chunk, self)
+  local ok, task = aside(next_chunk, self)
   self.taking = false
   if self.taken_in then
     settle_future(self.taken_in, true)

@@ -7,6 +7,7 @@ local members = require "remoteobj.member"
 local spawn = require "remoteobj.spawn"
 local tasks = require "remoteobj.task"
 
+local native = core._process
 local leave = core._future.leave
 local ABSENT, STARTING, READY, LOST, DEAD = members.ABSENT, members.STARTING, members.READY, members.LOST, members.DEAD
 
@@ -167,8 +168,12 @@ end
 -- ---- all that ----
 
 local function try_to_launch(self, member)
+  local throws = native.throws()
   local ok, problem = see_to(self, member, launch)
   if not ok then
+    if native.is_thrown(problem, throws) then
+      error(problem, 0)
+    end
     give_up(self, member, problem)
   end
 end

@@ -7,6 +7,7 @@ local options = require "remoteobj.options"
 local spawn = require "remoteobj.spawn"
 
 local native = core._process
+local aside = native.aside
 local unpack = table.unpack
 
 -- Seconds that a listener that can't be told to stop has to end by SIGTERM.
@@ -107,8 +108,8 @@ end
 
 --- Ends a process that can't be told to stop.
 local function put_down(process)
-  pcall(process.terminate, process)
-  local ok, ended = pcall(process.join, process, GRACE)
+  aside(process.terminate, process)
+  local ok, ended = aside(process.join, process, GRACE)
   if not (ok and ended) and process:is_alive() then
     process:kill()
   end

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/registry.h"
 #include "base/stack.h"
+#include "lock/lock.h"
 
 #define FAILURE "remoteobj.failure"
 
@@ -270,8 +271,37 @@ static int flying(lua_State *L) {
   return push_flying(L, L, 1);
 }
 
-/* attempt(func, ...): as pcall, but that there is no memory is raised, as there may be some the next time. */
+/* throws(): how many errors that were thrown into this thread have been raised in it. */
+static int throws_so_far(lua_State *L) {
+  lua_pushinteger(L, ro_throws(ro_lock_of(L)));
+  return 1;
+}
+
+/* is_thrown(value, throws): is an error that was just caught one of those that were raised since there were so many. */
+static int is_thrown(lua_State *L) {
+  lua_settop(L, 2);
+  lua_insert(L, 1);
+  lua_pushboolean(L, ro_is_thrown(L, (unsigned)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* aside(func, ...): pcall for what a thread does besides: an error that was thrown into it is raised again where it goes on. */
+static int aside(lua_State *L) {
+  int status;
+  luaL_checkany(L, 1);
+  status = ro_pcall_aside(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  ro_check_stack(L, 1, NULL);
+  lua_pushboolean(L, status == LUA_OK);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
+/*
+** attempt(func, ...): as pcall, but what func is not to blame for is raised: that there is no memory, as there may be some the
+** next time, and an error that was thrown in.
+*/
 static int attempt(lua_State *L) {
+  unsigned throws = ro_throws(ro_lock_of(L));
   int status;
   luaL_checkany(L, 1);
   lua_pushboolean(L, 1);
@@ -279,7 +309,7 @@ static int attempt(lua_State *L) {
   status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
   if (status == LUA_OK)
     return lua_gettop(L);
-  if (ro_is_memory_error(L, status))
+  if (ro_is_memory_error(L, status) || ro_is_thrown(L, throws))
     return lua_error(L);
   lua_pushboolean(L, 0);
   lua_insert(L, -2);
@@ -321,6 +351,9 @@ static int name_process(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"guard", guard},
+                                     {"throws", throws_so_far},
+                                     {"is_thrown", is_thrown},
+                                     {"aside", aside},
                                      {"attempt", attempt},
                                      {"rethrow", rethrow},
                                      {"failure_of", failure_of},

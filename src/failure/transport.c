@@ -13,6 +13,7 @@
 #include "base/scratch.h"
 #include "base/stack.h"
 #include "failure/failure.h"
+#include "lock/lock.h"
 
 /* Where things lie while a failure is encoded; `error` is the error value. */
 enum { ERROR = 1, MESSAGE, TRACEBACK, RULES, OUT, WITH_VALUE };
@@ -66,7 +67,7 @@ static int message_of(lua_State *L) {
 static void push_message(lua_State *L) {
   lua_pushcfunction(L, message_of);
   lua_pushvalue(L, -2);
-  if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+  if (ro_pcall_aside(L, 1, 1, 0) == LUA_OK)
     return;
   lua_pop(L, 1); /* __tostring failed or gave no string */
   lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, -1));
@@ -78,7 +79,7 @@ static int try_encode(lua_State *L) {
   lua_pushcfunction(L, encode);
   for (int i = 0; i < WITH_VALUE; i++)
     lua_pushvalue(L, first + i);
-  return lua_pcall(L, WITH_VALUE, 0, 0);
+  return ro_pcall_aside(L, WITH_VALUE, 0, 0);
 }
 
 void ro_failure_encode(lua_State *L, int index, ro_Buffer *out, const ro_EncodeRules *rules) {
@@ -141,16 +142,17 @@ static int decode_value(lua_State *L) {
 
 /*
 ** Replaces the bytes of the error value at `sent` by the value; by nil where this process can't
-** understand them. Returns whether it can. [-0, +0, m]
+** understand them. Returns whether it can; what it is not to blame for is raised. [-0, +0, e]
 */
 static int understand(lua_State *L, int sent, const ro_DecodeRules *rules) {
+  unsigned throws = ro_throws(ro_lock_of(L));
   int status;
   lua_pushcfunction(L, decode_value);
   lua_pushvalue(L, sent);
   lua_pushlightuserdata(L, (void *)(uintptr_t)rules);
   status = lua_pcall(L, 2, 1, 0);
   if (status != LUA_OK) {
-    if (ro_is_memory_error(L, status))
+    if (ro_is_memory_error(L, status) || ro_is_thrown(L, throws))
       lua_error(L);
     lua_pop(L, 1);
     lua_pushnil(L);

@@ -25,14 +25,17 @@ void ro_warn(lua_State *L, const char *what) {
   lua_insert(L, -2);
   lua_pushlightuserdata(L, (void *)what);
   lua_insert(L, -2);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+  if (ro_pcall_aside(L, 2, 0, 0) != LUA_OK)
     lua_pop(L, 1);
 }
 
 void ro_call_back(lua_State *L, int count, const char *what) {
   ro_Lock *lock = ro_lock_of(L);
   int kept = ro_lock_keep_turn(lock, 0);
-  if (lua_pcall(L, count, 0, 0) != LUA_OK)
+  int status = ro_pcall_aside(L, count, 0, 0);
+  if (status == RO_THROWN)
+    lua_pop(L, 1);
+  else if (status != LUA_OK)
     ro_warn(L, what);
   ro_lock_keep_turn(lock, kept);
 }

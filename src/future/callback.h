@@ -6,7 +6,7 @@
 
 /*
 ** Calls the function below the `count` arguments on top, which are all popped. An error that it raises becomes a
-** warning that names `what`. [-(count + 1), +0, -]
+** warning that names `what`; one that was thrown in is raised where the caller goes on. [-(count + 1), +0, -]
 */
 void ro_call_back(lua_State *L, int count, const char *what);
 

@@ -109,12 +109,12 @@ static int attempt(lua_State *L, ro_Duty *d, const lua_Integer *number) {
     lua_pushinteger(L, *number);
   d->running++;
   kept = ro_lock_keep_turn(d->lock, 1);
-  status = lua_pcall(L, told, 0, 0);
+  status = ro_pcall_aside(L, told, 0, 0);
   ro_lock_keep_turn(d->lock, kept);
   d->running--;
   if (status != LUA_OK && !d->finalized) {
     d->failures++;
-    if (!ro_is_memory_error(L, status)) {
+    if (status != RO_THROWN && !ro_is_memory_error(L, status)) {
       d->unheard = 1;
       lua_pushvalue(L, -1);
       lua_setiuservalue(L, -3, ERROR);
@@ -122,7 +122,10 @@ static int attempt(lua_State *L, ro_Duty *d, const lua_Integer *number) {
     set_due(d);
     lua_insert(L, -2);
     keep(L, d);
-    return -1;
+    if (status != RO_THROWN) /* which is raised where the caller goes on */
+      return -1;
+    lua_pop(L, 1);
+    return 0;
   }
   if (d->failures == failures)
     clear_due(d);

@@ -36,7 +36,10 @@ ro_Duty *ro_check_duty(lua_State *L, int index);
 /* Has it failed, so that who waits for one of its futures has to do it. */
 int ro_duty_is_due(const ro_Duty *duty);
 
-/* Does it; returns 0, or -1 with its error, or one that nobody has heard yet, on the stack. Needs four free stack slots. [-0, +(0|1), -] */
+/*
+** Does it; returns 0, or -1 with its error, or one that nobody has heard yet, on the stack; an error that was thrown in is
+** raised where the caller goes on. Needs four free stack slots. [-0, +(0|1), -]
+*/
 int ro_duty_do(lua_State *L, ro_Duty *duty);
 
 /* It follows a future more, which refers to it from now on; the duty is at `index`. [-0, +0, -] */

@@ -82,10 +82,11 @@ void ro_future_keep(lua_State *L, int index, int count) {
 static void open_future(lua_State *L, int index) {
   const ro_Future *f = lua_touserdata(L, index);
   int base = lua_gettop(L), status;
+  unsigned throws = ro_throws(f->lock);
   lua_pushcfunction(L, f->kind->open);
   lua_pushvalue(L, index);
   status = lua_pcall(L, 1, LUA_MULTRET, 0);
-  if (status != LUA_OK && ro_is_memory_error(L, status))
+  if (status != LUA_OK && (ro_is_memory_error(L, status) || ro_is_thrown(L, throws)))
     lua_error(L);
   ro_future_keep(L, index, status == LUA_OK ? lua_gettop(L) - base : -1);
   if (f->kind->kept != NULL)

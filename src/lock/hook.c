@@ -294,39 +294,10 @@ void ro_hook_listen(ro_Lock *lock) {
     ro_hook_follow(lock, 1);
 }
 
-/* Asks once. As ro_hook_told. */
-static int ask(lua_State *L, ro_Thread *self) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, self);
-  if (lua_pcall(L, 0, 2, 0) != LUA_OK)
-    return 1;
-  if (!lua_toboolean(L, -2)) {
-    lua_pop(L, 2);
-    return 0;
-  }
-  lua_remove(L, -2);
-  return 1;
-}
-
 void ro_hook_called(ro_Lock *lock, int is_holder) {
   atomic_store(&lock->program.told, 1);
   if (is_holder)
     atomic_store(&lock->interrupt, 1);
-}
-
-int ro_hook_told(ro_Lock *lock, lua_State *L) {
-  ro_Thread *self = ro_wait_self(lock);
-  int told;
-  if (!ro_thread_is_told(self) || self->asks || L == self->base)
-    return 0;
-  atomic_store(&self->told, 0); /* first, as somebody may tell it more meanwhile */
-  self->asks = 1;
-  told = ask(L, self);
-  self->asks = 0;
-  if (told) { /* and perhaps more */
-    atomic_store(&self->told, 1);
-    ro_hook_listen(lock);
-  }
-  return told;
 }
 
 void ro_hook_attend(ro_Lock *lock) {

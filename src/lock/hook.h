@@ -63,6 +63,12 @@ void ro_hook_listen(ro_Lock *lock);
 void ro_hook_called(ro_Lock *lock, int is_holder);
 
 /*
+** Was the calling thread, which runs L, told something that it may ask for here. Not on the coroutine that it has entered
+** with, nor in a finalizer.
+*/
+int ro_hook_may_tell(const ro_Thread *self, lua_State *L);
+
+/*
 ** Asks for the calling thread, which runs L, what it was told. Returns 1 with an error to be raised on the stack, or 0. Needs four free stack
 ** slots. [-0, +(0|1), -]
 */

@@ -77,6 +77,8 @@ static void in_child(ro_ForkNode *node) {
   lock->program.polls = lock->program.awaits = 0;
   lock->program.base = NULL;
   atomic_store(&lock->program.told, 0);
+  lock->program.asks = lock->program.more = 0;
+  lock->program.asides = lock->program.again = 0;
   lock->active = lock->interruptible = 0;
 }
 
@@ -169,10 +171,9 @@ static ro_Lock *new_lock(lua_State *L) {
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, lock_gc);
   lua_setfield(L, -2, "__gc");
-  lua_pushboolean(L, 0); /* places for ro_hook_note, which must not need memory, and for ro_lock_heed */
+  lua_pushboolean(L, 0); /* a place for ro_hook_note, which must not need memory */
   lua_rawsetp(L, LUA_REGISTRYINDEX, &lock->noted);
-  lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &lock->program);
+  ro_thread_prepare(L, &lock->program); /* for ro_lock_heed, which had better not need any */
   lua_pushvalue(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &lock_key);
   e = init_lock(lock);

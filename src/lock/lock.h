@@ -278,8 +278,27 @@ void *ro_signal_call_mark(void);
 */
 int ro_lock_will_heed(lua_State *L);
 
-/* Was it told, and has not asked yet. */
+/* Is there something that it has not asked for yet, or an error that is to be raised again where it is now. */
 int ro_thread_is_told(const ro_Thread *thread);
+
+/*
+** An error that was thrown into the calling thread is meant for what that is at, not for a function that the library calls
+** besides, nor is it a failure of this: what ro_pcall_aside returns instead of a status.
+*/
+#define RO_THROWN (-1)
+
+/*
+** As lua_pcall, for such functions: where an error that was thrown in ends one it is on the stack as any other is, but will be
+** raised again where the caller goes on: not in what the library calls besides before. Needs four free stack slots.
+** [-(count + 1), +(results|1), -]
+*/
+int ro_pcall_aside(lua_State *L, int count, int results, int handler);
+
+/* For who raises such an error himself: how many have been raised in the calling thread. [-0, +0, -] */
+unsigned ro_throws(ro_Lock *lock);
+
+/* Is the error on top, which was just caught, one that was raised since there were `throws` of them. [-0, +0, -] */
+int ro_is_thrown(lua_State *L, unsigned throws);
 
 /* Is the state closing (ro_lock_close). May be called without the lock. */
 int ro_lock_closes(const ro_Lock *lock);

@@ -80,13 +80,17 @@ struct ro_Thread {
   unsigned wakes;             /* how often it was woken: so that each of the waits that it is in knows */
   atomic_int told;            /* somebody has something to say to it; see ro_thread_hear */
   int asks;                   /* asks what that is */
-  int polls;                  /* is in a wait for descriptors, others have the lock */
-  int awaits;                 /* is in ro_wait_interests */
-  int raised;                 /* how often it was told by an error that the state is closing, at most 2 */
-  int grace;                  /* how many instructions until it is told, or told again */
-  ro_Target target;           /* the native thread that took the lock last (mutex) */
-  lua_State *base;            /* the coroutine it entered with; NULL for the program */
-  lua_State *running;         /* its running coroutine, while another holds the lock */
+  int more;                   /* the last answer was an error, and there may be more */
+  unsigned throws;            /* how many errors that were thrown in have been raised in it */
+  int asides;                 /* how many functions it is in that the library has called besides */
+  int again;          /* one of these errors is to be raised again once `asides` is less than this; or 0 */
+  int polls;          /* is in a wait for descriptors, others have the lock */
+  int awaits;         /* is in ro_wait_interests */
+  int raised;         /* how often it was told by an error that the state is closing, at most 2 */
+  int grace;          /* how many instructions until it is told, or told again */
+  ro_Target target;   /* the native thread that took the lock last (mutex) */
+  lua_State *base;    /* the coroutine it entered with; NULL for the program */
+  lua_State *running; /* its running coroutine, while another holds the lock */
   ro_WaitObserver observer;
   void *context;
   ro_Section section; /* in which a host leaves the state to others */
@@ -201,6 +205,11 @@ int ro_wait_interruptible(lua_State *L, struct pollfd *fds, nfds_t count, int64_
 ** entries. Sets `count`. [-0, +2, v]
 */
 struct pollfd *ro_poll_check(lua_State *L, int index, nfds_t *count);
+
+/* ---- thrown.c ---- */
+
+/* Makes room for what ro_thread_hear keeps, which needs no memory then. [-0, +0, m] */
+void ro_thread_prepare(lua_State *L, const ro_Thread *thread);
 
 /* The calling thread, which has the lock, so that the holder is the caller. */
 ro_Thread *ro_wait_self(ro_Lock *lock);

@@ -41,25 +41,6 @@ void ro_thread_wake(ro_Thread *thread) {
   pthread_mutex_unlock(&lock->mutex);
 }
 
-void ro_thread_hear(lua_State *L, ro_Thread *thread) {
-  lua_rawsetp(L, LUA_REGISTRYINDEX, thread);
-}
-
-void ro_thread_deafen(lua_State *L, ro_Thread *thread) {
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, thread);
-  atomic_store(&thread->told, 0);
-}
-
-void ro_thread_tell(ro_Thread *thread) {
-  atomic_store(&thread->told, 1);
-  ro_thread_wake(thread);
-}
-
-int ro_thread_is_told(const ro_Thread *thread) {
-  return atomic_load_explicit(&thread->told, memory_order_relaxed);
-}
-
 ro_Thread *ro_wait_self(ro_Lock *lock) {
   return lock->active ? lock->holder : &lock->program;
 }
@@ -145,7 +126,7 @@ typedef struct Wait {
   /* coroutines of the program whose hooks signal handlers change: the one that waits and the main one; or NULL */
   lua_State *hooked[2];
   ro_UserHook hooks[2];  /* theirs when they were looked at last */
-  const ro_Thread *asks; /* the program, if it may be told something here; or NULL */
+  const ro_Thread *asks; /* the program, if it is to wake up where it is told something; or NULL */
 } Wait;
 
 static ro_UserHook hook_of(lua_State *L) {
@@ -166,15 +147,20 @@ static int look_at_hooks(ro_Lock *lock, Wait *w) {
   return due;
 }
 
+/* Is the calling thread, which waits on L, to wake up if it is told something: not where it can't be asked here. */
+static int heeds(lua_State *L, const ro_Thread *self) {
+  return L != self->base && (!ro_thread_is_told(self) || ro_hook_may_tell(self, L));
+}
+
 /* Remembers the program's hooks before it waits, and lets those run that are due. As ro_wait_try. */
 static int watch_hook(lua_State *L, ro_Lock *lock, Wait *w) {
   int is_program = ro_wait_self(lock) == &lock->program;
   w->hooked[0] = is_program ? L : NULL;
   w->hooked[1] = is_program && lock->main != L ? lock->main : NULL;
-  w->asks = is_program && L != lock->program.base ? &lock->program : NULL;
   for (int i = 0; i < 2 && look_at_hooks(lock, w); i++) /* not for ever: it may be one that stays */
     if (after_signal(L, lock) != 0)
       return RO_WAIT_FAILED;
+  w->asks = is_program && heeds(L, &lock->program) ? &lock->program : NULL;
   return 0;
 }
 
@@ -328,6 +314,8 @@ static int poll_all(lua_State *L, ro_Lock *lock, ro_Polled *p, int64_t deadline,
     attended = p->interests > 0 && ro_polled_attend(L, p, lock, ready);
     if (own > 0)
       return own;
+    if (attended && check_told(L, lock) != 0) /* what has ended a function that was called is raised here */
+      return RO_WAIT_FAILED;
     if (e == EINTR && (flags & RO_WAIT_INTERRUPTIBLE) && ours == ro_signal_arrived())
       return RO_WAIT_INTERRUPTED;
     if ((is_woken(self, wakes) || (e == EINTR && ro_thread_is_told(self))) && (flags & RO_WAIT_WAKEABLE))
@@ -361,6 +349,8 @@ int ro_wait_try(lua_State *L, struct pollfd *fds, nfds_t count, int64_t deadline
   for (nfds_t i = 0; i < count; i++)
     fds[i].revents = ready > 0 ? p.fds[i].revents : 0;
   ro_polled_end(&p);
+  if (ro_thread_is_told(self)) /* what can't be raised here is where L goes on */
+    ro_hook_listen(lock);
   return ready;
 }
 

@@ -157,7 +157,7 @@ static int try_evaluation(lua_State *L, int view, const Evaluation *evaluation, 
   lua_pushvalue(L, view);
   for (int i = 0; i < count; i++)
     lua_pushvalue(L, first + i);
-  if (lua_pcall(L, count + 2, LUA_MULTRET, handler) != LUA_OK)
+  if (ro_pcall_aside(L, count + 2, LUA_MULTRET, handler) != LUA_OK)
     return -1;
   return lua_gettop(L) - base;
 }

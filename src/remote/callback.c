@@ -241,7 +241,7 @@ static void fail(lua_State *L, Run *run) {
   lua_insert(L, -2);
   lua_pushlightuserdata(L, run);
   lua_insert(L, -2);
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK)
+  if (ro_pcall_aside(L, 2, 0, 0) == LUA_OK)
     return;
   lua_pop(L, 1);
   begin_answer(run); /* no memory: an empty failure says so */
@@ -259,7 +259,7 @@ static void run_on(lua_State *co, Run *run) {
   lua_pushcfunction(co, perform);
   lua_pushlightuserdata(co, run);
   lua_pushvalue(co, base);
-  if (lua_pcall(co, 2, 0, base + 1) != LUA_OK) {
+  if (ro_pcall_aside(co, 2, 0, base + 1) != LUA_OK) {
     head.kind = RO_FRAME_FAILURE;
     lua_pushvalue(co, -1);
     fail(co, run);

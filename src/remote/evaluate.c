@@ -150,7 +150,7 @@ void ro_read_late_answers(lua_State *L, ro_Proxy *proxy) {
     lua_pushcfunction(L, read_late);
     lua_pushlightuserdata(L, &answer);
     lua_pushlightuserdata(L, proxy);
-    lua_pcall(L, 2, 0, 0);
+    ro_pcall_aside(L, 2, 0, 0);
     lua_settop(L, top);
   }
   ro_scratch_close(answer.answer);

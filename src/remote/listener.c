@@ -327,8 +327,7 @@ void ro_listener_report(lua_State *L, const ro_Listener *listener) {
   lua_insert(L, -2);
   lua_pushlightuserdata(L, (void *)listener);
   lua_insert(L, -2);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-    ro_warn(L, "a oneway request");
+  ro_call_back(L, 2, "a oneway request");
 }
 
 /* ---- what others ask ---- */
@@ -369,6 +368,9 @@ lua_Integer ro_listener_process(lua_State *L, ro_Listener *listener, lua_Integer
     count += n;
     if (ro_pid() != listener->home)
       return count;
+    if (ro_thread_is_told(
+            ro_lock_holder(listener->lock))) /* what that is can't be raised before this returns */
+      break;
   }
   listener->depth--;
   if (listener->depth == 0 && listener->phase == RO_LISTENER_STOPPING)

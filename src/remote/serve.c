@@ -256,7 +256,7 @@ static void answer_failure(lua_State *L, ro_Service *s) {
     lua_pushcfunction(L, encode_failure);
     lua_pushlightuserdata(L, s);
     lua_pushvalue(L, -3);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+    if (ro_pcall_aside(L, 2, 0, 0) != LUA_OK) {
       begin_answer(s); /* no memory: an empty failure says so */
       lua_pop(L, 1);
     }
@@ -281,7 +281,7 @@ static int run_service(lua_State *L, ro_Service *s) {
   lua_pushcfunction(L, serve_protected);
   lua_pushlightuserdata(L, s);
   lua_pushvalue(L, handler - 1);
-  return lua_pcall(L, 2, 0, handler) == LUA_OK;
+  return ro_pcall_aside(L, 2, 0, handler) == LUA_OK;
 }
 
 /*

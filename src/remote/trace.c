@@ -63,12 +63,15 @@ static void end_telling(ro_Watch *watch, const ro_Telling *telling) {
 */
 static void call_telling(lua_State *L, const ro_Proxy *proxy, int count) {
   ro_Telling telling;
+  int status;
   begin_telling(proxy, &telling);
-  if (lua_pcall(L, count, 0, 0) != LUA_OK) {
+  status = ro_pcall_aside(L, count, 0, 0);
+  if (status != LUA_OK && status != RO_THROWN) {
     lua_warning(L, "remoteobj.trace: ", 1);
     lua_warning(L, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1), 0);
-    lua_pop(L, 1);
   }
+  if (status != LUA_OK)
+    lua_pop(L, 1);
   end_telling(proxy->watch, &telling);
 }
 
@@ -182,7 +185,7 @@ static void push_protected(lua_State *L, lua_CFunction function, int index) {
   index = lua_absindex(L, index);
   lua_pushcfunction(L, function);
   lua_pushvalue(L, index);
-  if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+  if (ro_pcall_aside(L, 1, 1, 0) == LUA_OK)
     return;
   lua_pop(L, 1);
   lua_pushstring(L, luaL_typename(L, index));
