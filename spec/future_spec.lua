@@ -1,5 +1,4 @@
 -- Futures of any source, and what every wait of the library does for them. Futures of evaluations: async_spec.
-local core = require "remoteobj.core"
 local fcntl = require "posix.fcntl"
 local fixture = require "spec.support.fixture"
 local private_pipe = require "spec.support.pipe"
@@ -7,6 +6,7 @@ local remoteobj = require "remoteobj"
 local signal = require "posix.signal"
 local unistd = require "posix.unistd"
 local wait = require "spec.support.wait"
+local core = require "remoteobj.core" -- after the whole, which may bring it along
 
 local new, settle, watch = core._future.new, core._future.settle, core._future.watch
 local duty, follow, perform = core._future.duty, core._future.follow, core._future.perform

@@ -1,7 +1,7 @@
 -- What the library really offers, looked up in the library itself: owner -> { name -> true }. Owners are the module
 -- ("remoteobj"), its tables and classes, and "options of F" for each function F that takes a table of options.
-local core = require "remoteobj.core"
 local remoteobj = require "remoteobj"
+local core = require "remoteobj.core" -- after the whole, which may bring it along
 
 local exports = {}
 
