@@ -500,7 +500,7 @@ static int l_is_done(lua_State *L) {
   return 1;
 }
 
-/* outcome(future) -> true and its results, or false and its error */
+/* await(future) */
 static int l_await(lua_State *L) {
   ro_Future *f = check_future(L, 1);
   lua_settop(L, 1);
@@ -508,6 +508,7 @@ static int l_await(lua_State *L) {
   return 0;
 }
 
+/* outcome(future) -> true and its results, or false and its error */
 static int l_outcome(lua_State *L) {
   const ro_Future *f = check_future(L, 1);
   luaL_argcheck(L, ro_future_is_done(f), 1, "a future that is done expected");
