@@ -861,7 +861,8 @@ end)
 
 describe("a pool that several threads use at once", function()
   before_each(function()
-    remoteobj.thread(remoteobj.sleep, 0.001):start():join() -- the event that wakes the program stays open
+    remoteobj.thread(remoteobj.sleep, 0.001):start():join()
+    remoteobj.sleep(0) -- opens, if nothing has yet, the event that wakes a program with threads, which stays
     begin()
   end)
   after_each(finish)
@@ -902,7 +903,8 @@ end)
 
 describe("a loop of imap that several threads share", function()
   before_each(function()
-    remoteobj.thread(remoteobj.sleep, 0.001):start():join() -- as above
+    remoteobj.thread(remoteobj.sleep, 0.001):start():join()
+    remoteobj.sleep(0) -- as above
     begin()
   end)
   after_each(finish)
