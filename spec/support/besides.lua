@@ -63,7 +63,7 @@ local callers = {
   ["a request that it serves in the foreground"] = function(stay)
     local own = remoteobj.Proxy({ stay = function() stay() end })
     local _ <close> = own:listen_ { bg = false }
-    remoteobj.process { own.stay, raises_ = false }:start()
+    local _ <close> = remoteobj.process { own.stay, raises_ = false }:start()
     while own:process_requests() == 0 do
       remoteobj.poll { [own:fileno_()] = { events = { IN = true } } }
     end
