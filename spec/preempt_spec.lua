@@ -833,7 +833,8 @@ describe("the signal", function()
     assert.equal("called", server:result())
   end)
 
-  it("is another where the program says so, and none before it is needed", function()
+  local alone = os.getenv "REMOTEOBJ_SANITIZED" == "valgrind" and pending or it -- which catches all signals
+  alone("is another where the program says so, and none before it is needed", function()
     local result = script.run [[
       local remoteobj = require "remoteobj"
       local signal, unistd = require "posix.signal", require "posix.unistd"
