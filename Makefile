@@ -209,8 +209,8 @@ sanitizing:
 	@sh scripts/setup.sh sanitize
 
 # Under valgrind, which knows too few of Linux's own calls: those whose programs are what is watched, and that don't measure time.
-WATCHED = async callback classes clients codec except failure future listen loops original pairs process proxy refs super \
-  thread throw timeout util values_over_proxy
+WATCHED = async callback classes clients codec except failure future lifecycle listen lock loops no_answer original pairs patch pool \
+  preempt process proxy races readme refs signals super thread throw timeout trace util values_over_proxy
 check-valgrind: SPEC = $(WATCHED:%=spec/%_spec.lua)
 check-valgrind: sanitizing
 	@REMOTEOBJ_SANITIZED=valgrind REMOTEOBJ_SLOWNESS=10 $(MAKE) --no-print-directory $(PARALLEL) check-watched BUILD=build/valgrind JOBS=$(JOBS) SPEC="$(SPEC)" \

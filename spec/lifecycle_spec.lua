@@ -261,7 +261,6 @@ describe("lives of processes and proxies", function()
         for i = 1, 3 do threads[i]:join() end
       end
 
-      remoteobj.thread(remoteobj.sleep, 0.001):start():join() -- the event that wakes the program stays open
       join_by_threads(remoteobj.process(remoteobj.sleep, 0.02):start())
       remoteobj.sleep(0) -- opens, if nothing has yet, the event that wakes a program with threads, which stays
       local before, kept = counts.descriptors(), {}
