@@ -148,6 +148,40 @@ describe("a state is closed", function()
       while not remote.begun.__ do end
       leave()
     ]],
+    ["with threads that are older than what they use, while others' finalizers let them go on"] = [[
+      local counts = require "spec.support.process_counts"
+      local box, begun = {}, 0
+      local uses = {
+        function() box.process:join() end,
+        function() for _ in box.process:iter() do end end,
+        function() box.silent:wait_until_listening(box.process) end,
+        function() box.remote:slow() end,
+        function() box.future:get() end,
+        function() remoteobj.wait { box.future, box.process } end,
+      }
+      for _, use in ipairs(uses) do
+        remoteobj.thread(function()
+          while not box.future do remoteobj.sleep(0.001) end
+          begun = begun + 1
+          use()
+        end):start()
+      end
+      LET_GO_ON = setmetatable({}, { __gc = function() remoteobj.sleep(0.01) end })
+      box.silent, box.remote = remoteobj.Proxy({}), remoteobj.Proxy(object)
+      box.process = remoteobj.process(remoteobj.sleep, 1000):start()
+      local server = remoteobj.process(function() box.remote:listen_() remoteobj.sleep(1000) end):start()
+      box.remote:wait_until_listening(server)
+      box.future = box.remote:with_({ async = true }):slow()
+      while begun < #uses do remoteobj.sleep(0.001) end
+      local pids = { box.process.pid, server.pid }
+      KILL = setmetatable({}, { __gc = function()
+        for _, pid in ipairs(pids) do
+          signal.kill(pid, signal.SIGKILL)
+          while counts.status(pid) ~= "Z" do end
+        end
+      end })
+      leave()
+    ]],
     ["with a thread that is no daemon, once that has ended"] = [[
       local n = 0
       remoteobj.thread({ function() remoteobj.sleep(0.05) n = 1 end, daemon_ = false }):start()
