@@ -488,6 +488,55 @@ describe("the library for C hosts", function()
       ]], { "-n" }, { env = env })
     end)
 
+    it("may collect garbage outside of all functions while others listen, and what is let go is given back", function()
+      local source = os.tmpname() .. ".c"
+      local file <close> = assert(io.open(source, "w"))
+      file:write [[
+        #include <dirent.h>
+        #include <stdio.h>
+        #include <lauxlib.h>
+        #include <lualib.h>
+        #include <remoteobj.h>
+        static int descriptors(void) {
+          int n = 0;
+          DIR *folder = opendir("/proc/self/fd");
+          while (readdir(folder) != NULL)
+            n++;
+          closedir(folder);
+          return n;
+        }
+        static const char begin[] =
+          "remote = remoteobj.Proxy({}) remote:listen_() remoteobj.process(print):start():join()";
+        int main(void) {
+          lua_State *L = luaL_newstate();
+          int before, kept;
+          luaL_openlibs(L);
+          luaL_requiref(L, "remoteobj", luaopen_remoteobj, 1);
+          if (luaL_dostring(L, begin) != LUA_OK)
+            return 1;
+          lua_settop(L, 0);
+          lua_gc(L, LUA_GCCOLLECT);
+          if (luaL_dostring(L, "remoteobj.Proxy({})") != LUA_OK)
+            return 2;
+          before = descriptors();
+          if (luaL_dostring(L, "for i = 1, 20 do remoteobj.Proxy({}) end") != LUA_OK)
+            return 3;
+          kept = descriptors();
+          for (int i = 0; i < 3; i++)
+            lua_gc(L, LUA_GCCOLLECT);
+          if (luaL_dostring(L, "remoteobj.Proxy({})") != LUA_OK)
+            return 4;
+          printf("%d %d\n", kept >= before + 20, descriptors() <= before + 10);
+          lua_close(L);
+          return 0;
+        }
+      ]]
+      file:close()
+      local collecting = hosts.compile(source)
+      os.remove(source)
+      assert.equal("\n1 1\n", output_of { collecting })
+    end)
+
     it("may be a C module of a script, which links the public functions alone", function()
       local source = os.tmpname() .. ".c"
       local file <close> = assert(io.open(source, "w"))
