@@ -157,7 +157,7 @@ describe("a state is closed", function()
         function() box.silent:wait_until_listening(box.process) end,
         function() box.remote:slow() end,
         function() box.future:get() end,
-        function() remoteobj.wait { box.future, box.process } end,
+        function() remoteobj.wait { box.future } end,
       }
       for _, use in ipairs(uses) do
         remoteobj.thread(function()

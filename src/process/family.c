@@ -54,12 +54,13 @@ static void in_child(ro_ForkNode *node) {
   ro_descriptor_close(&f->outlet);
   f->unsent.size = 0;
   ro_descriptor_close(&f->own);
-  pthread_mutex_init(&f->mutex, NULL);
+  if (!f->fork.held)
+    pthread_mutex_init(&f->mutex, NULL);
 }
 
 int ro_family_open(ro_Family *f) {
   int code = pthread_mutex_init(&f->mutex, NULL);
-  f->fork = (ro_ForkNode){.in_child = in_child};
+  f->fork = (ro_ForkNode){.in_child = in_child, .mutex = &f->mutex};
   f->children = NULL;
   f->outlet = f->own = -1;
   ro_buffer_init(&f->unsent);
