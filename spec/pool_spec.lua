@@ -944,6 +944,31 @@ describe("a loop of imap that several threads share", function()
     end
   end)
 
+  it("goes on with the chunk that another has taken while one was taking items", function()
+    local pool <close> = remoteobj.pool(2)
+    local asked, go_on = 0, false
+    local loop = pool:imap(square, function()
+      asked = asked + 1
+      while asked > 10 and not go_on do
+        remoteobj.sleep(0.001)
+      end
+      return asked <= 20 and asked or nil
+    end, { chunk = 10 })
+    local thread = remoteobj.thread(loop):start()
+    wait.until_true(function() return asked > 10 end, "the second chunk")
+    local all = {}
+    for i = 1, 5 do
+      all[i] = loop()
+    end
+    go_on = true
+    thread:join()
+    all[#all + 1] = thread.result
+    for result in loop do
+      all[#all + 1] = result
+    end
+    assert.same((pool:map(square, numbers(20))), all)
+  end)
+
   it("gives each error to one of them, and goes on for all", function()
     local pool <close> = remoteobj.pool(2)
     for _, window in ipairs { 1, 8 } do

@@ -118,8 +118,14 @@ end
 local function one_by_one(stream)
   local results, count, first
   local i = 0
+  local function is_over()
+    return not results or i == count or stream.over
+  end
   local function take()
-    if not results or i == count or stream.over then
+    if is_over() then
+      stream:prepare()
+    end
+    if is_over() then -- else another thread has gone on to the next chunk meanwhile
       local future
       future, results, count, first = stream:take()
       i = 0

@@ -182,18 +182,11 @@ local function finish(self)
   end
 end
 
---- Takes note that what was given last has been taken. Returns the task whose results come next.
-local function next_task(self)
-  self.given, self.out = self.given + self.out, 0
-  feed(self)
-  return self[self.first]
-end
-
 --- Gives the results of the first task, which is done, or raises its error.
 local function give(self, task, ok, results)
   note(self, task)
   self[self.first] = nil
-  self.first, self.out = self.first + 1, task.count
+  self.first, self.out = self.first + 1, self.out + task.count
   if not ok then
     error(results, 0)
   end
@@ -209,6 +202,15 @@ local function await_items(self)
   return self.taken_in
 end
 
+--- To be called before `take`: what was given has been taken by now, and what there is room for is sent. That may wait,
+-- and let other threads take results.
+function Stream:prepare()
+  if not self.over then
+    self.given, self.out = self.given + self.out, 0
+    feed(self)
+  end
+end
+
 --- Takes the results of the next chunk without waiting; to be called by `await`, whose thread alone gets them then.
 -- @return nil, or a future that is done once there is more to tell; then nothing else
 -- @return the results; nil at the end
@@ -216,8 +218,8 @@ end
 -- @return which item the first of them is of
 -- @raise the error of a chunk, once; and at the end, why there are no more items
 function Stream:take()
-  local task = not self.over and next_task(self)
-  if self.over then -- since items were taken, perhaps
+  local task = self[self.first]
+  if self.over then
     return nil
   elseif task and is_done(task.future) then
     return give(self, task, outcome(task.future))
@@ -246,9 +248,14 @@ local function await(take, argument)
   return await_taken(take, argument, atomic(take, argument))
 end
 
+local function prepare_and_take(self)
+  self:prepare()
+  return self:take()
+end
+
 --- The results of the next chunk, how many there are, and which item the first is of, waiting for them; nil at the end.
 function Stream:next()
-  return await(self.take, self)
+  return await(prepare_and_take, self)
 end
 
 --- Nothing more is asked for: what was not begun will not be. It is the end for other threads too.
@@ -292,7 +299,7 @@ local function open(crew, func, source, options)
     chunk = false, -- the next one, if it could not be added yet
     running = 0, -- how many may not be finished
     taken = 0, -- items
-    out = 0, -- of them, whose results were given last, and
+    out = 0, -- of them, whose results were given since the last was sent, and
     given = 0, -- before
     taking = false, -- the coroutine that is taking items
     taken_in = false, -- a future for the end of that, if somebody waits for it

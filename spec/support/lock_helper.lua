@@ -3,6 +3,9 @@
 
 local helper = {}
 
+-- Seconds that a script may take.
+local LIMIT = 120 * (tonumber(os.getenv "REMOTEOBJ_SLOWNESS") or 1)
+
 local root = debug.getinfo(1, "S").source:match "^@(.*)spec/support/[^/]*$" or "./"
 if root == "" then
   root = "./"
@@ -85,16 +88,16 @@ end
 ]]
 
 --- Runs `script`, which has the module as `T`, or must require it itself if `bare`; returns what it wrote, and how it
--- ended as os.execute does. It is ended by force after two minutes.
+-- ended as os.execute does. It is ended by force after two minutes, or more where programs are slow.
 function helper.run(script, bare)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(bare and "" or prologue:gsub("\n", " "), script)
   file:close()
-  local pipe = assert(io.popen(("%s LUA_PATH=%s LUA_CPATH=%s timeout -k 1 120 %s %s 2>&1"):format(
+  local pipe = assert(io.popen(("%s LUA_PATH=%s LUA_CPATH=%s timeout -k 1 %d %s %s 2>&1"):format(
     os.getenv "REMOTEOBJ_TEST_ENV" or "",
     quoted(root .. "lua/?.lua;" .. root .. "lua/?/init.lua;" .. package.path),
-    quoted(helper.folder() .. "/?.so;" .. package.cpath), helper.lua, quoted(path))))
+    quoted(helper.folder() .. "/?.so;" .. package.cpath), LIMIT, helper.lua, quoted(path))))
   local text = pipe:read "a"
   local ok, how, code = pipe:close()
   os.remove(path)
