@@ -328,11 +328,14 @@ ro_Target ro_signal_self(void) {
   return self;
 }
 
+/* The C library has a lock of the target meanwhile; if that forked now nobody could send it a signal in its child. */
 static int queue_signal(int signo, const ro_Target *target) {
   int e;
   if (atomic_fetch_add(target->expected, 1) % SENDINGS != 0)
     return 0;
+  ro_atfork_hold();
   e = pthread_kill(target->native, signo);
+  ro_atfork_release();
   if (e != 0)
     atomic_store(target->expected, 0);
   return e;
