@@ -49,7 +49,7 @@ BUSTED="sh $0 --apart ${BUSTED:-busted}" sh scripts/run-specs.sh "$@" || status=
 
 # Was memory used wrongly, or is something left that the state has not given back.
 complains() {
-  if grep -q 'Invalid\|uninitialised\|overlap\|Mismatched\|silly' "$1"; then return; fi
+  if grep -q 'Invalid\|uninitialised\|unaddressable\|overlap\|Mismatched\|silly' "$1"; then return; fi
   if grep -q 'invalid address\|not within mapped\|Bad permissions\|General Protection' "$1"; then return; fi
   grep -q 'the state was closed' "$1" || return 1
   grep -q 'definitely lost in loss record' "$1" ||

@@ -3,7 +3,12 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often a fork tries to have all mutexes, and nanoseconds between two tries. */
+#define MOST_TRIES 50
+#define PAUSE 20000
 
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -30,13 +35,34 @@ static void release(const ro_ForkNode *node) {
     pthread_mutex_unlock(node->mutex);
 }
 
-static void before_fork(void) {
-  lock_list();
+static void release_all(void) {
+  for (ro_ForkNode *node = first; node != NULL; node = node->next)
+    release(node);
+}
+
+/* Returns how many mutexes others have. */
+static int hold_all(void) {
+  int missing = 0;
   for (ro_ForkNode *node = first; node != NULL; node = node->next) {
     node->held = node->mutex != NULL && pthread_mutex_trylock(node->mutex) == 0;
+    missing += node->mutex != NULL && !node->held;
+  }
+  return missing;
+}
+
+/* Who has a mutex may be waiting for the list: that is let go between two tries. */
+static void before_fork(void) {
+  static const struct timespec pause = {.tv_nsec = PAUSE};
+  lock_list();
+  for (int tries = 1; hold_all() > 0 && tries < MOST_TRIES; tries++) {
+    release_all();
+    unlock_list();
+    nanosleep(&pause, NULL);
+    lock_list();
+  }
+  for (ro_ForkNode *node = first; node != NULL; node = node->next)
     if (node->before != NULL)
       node->before(node);
-  }
 }
 
 static void after_fork_in_parent(void) {

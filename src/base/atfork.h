@@ -15,8 +15,8 @@ typedef struct ro_ForkNode {
       struct ro_ForkNode
           *node); /* runs in the child, before fork() returns there; async-signal-safe work only */
   /*
-  ** Guards what other threads may be at when one forks; or NULL. It is locked for the fork, around all three functions, if nobody
-  ** has it: who has it is not waited for, as he may be waiting for the fork to be over.
+  ** Guards what other threads may be at when one forks; or NULL. It is locked for the fork, around all three functions, if that
+  ** can be had within some milliseconds: who has it might be waiting for the fork to be over.
   */
   pthread_mutex_t *mutex;
   int held; /* it was. In the child: what it guards is at rest there, and can be freed; else it stays as somebody left it for ever */
