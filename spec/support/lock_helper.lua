@@ -79,7 +79,7 @@ local prologue = [[
 local T = require "lock_threads"
 package.preload["remoteobj.core"] = function() return T end
 local function wait_for(condition, what)
-  local limit = T.now() + 60
+  local limit = T.now() + 60 * (tonumber(os.getenv "REMOTEOBJ_SLOWNESS") or 1)
   while not condition() do
     if T.now() > limit then error("waited in vain for " .. (what or "it"), 2) end
     T.sleep(0.001)
