@@ -1,7 +1,6 @@
 #include "base/estate.h"
 
 #include <stddef.h>
-#include <string.h>
 
 #include <lauxlib.h>
 
@@ -64,8 +63,7 @@ static int may_be_closing(lua_State *L) {
   lua_pop(L, 1);
   while (lua_getstack(main, level, &ar))
     level++;
-  return level > 0 && lua_getstack(main, level - 1, &ar) && lua_getinfo(main, "n", &ar) && ar.name != NULL &&
-         strcmp(ar.name, "__gc") == 0;
+  return level > 0 && lua_getstack(main, level - 1, &ar) && ro_stack_is_finalizer(main, &ar);
 }
 
 /* Keeps the userdata at 1, whose address is at 2. */

@@ -1,5 +1,7 @@
 #include "base/stack.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 static const char no_memory[] = "not enough memory";
@@ -39,4 +41,8 @@ void ro_check_stack(lua_State *L, int slots, const char *what) {
     luaL_error(L, what != NULL ? "%s (%s)" : "%s", lacks, what);
   lua_pushstring(L, no_memory); /* as Lua's own: ro_is_memory_error knows it by that */
   lua_error(L);
+}
+
+int ro_stack_is_finalizer(lua_State *L, lua_Debug *ar) {
+  return lua_getinfo(L, "n", ar) && strcmp(ar->namewhat, "metamethod") == 0 && strcmp(ar->name, "__gc") == 0;
 }

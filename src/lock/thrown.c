@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 
+#include "base/stack.h"
 #include "lock/hook.h"
 #include "lock/state.h"
 
@@ -77,7 +78,7 @@ static int runs_finalizer(lua_State *L) {
   if (lua_gc(L, LUA_GCISRUNNING) == 1)
     return 0;
   for (int level = 0; lua_getstack(L, level, &ar); level++)
-    if (lua_getinfo(L, "n", &ar) && strcmp(ar.namewhat, "metamethod") == 0 && strcmp(ar.name, "__gc") == 0)
+    if (ro_stack_is_finalizer(L, &ar))
       return 1;
   return 0;
 }
