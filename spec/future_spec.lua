@@ -96,6 +96,21 @@ describe("a future", function()
     assert.has_error(function() future:on_done(function() error("here", 0) end) end, "here")
   end)
 
+  it("is settled while threads end", function()
+    local last = new()
+    local waiter = remoteobj.thread(function() return last:get() end):start()
+    for _ = 1, 300 do
+      local thread = remoteobj.thread(function() end):start()
+      for _ = 1, 50 do
+        settle(new(), true)
+      end
+      thread:join()
+    end
+    settle(last, true, "over")
+    waiter:join()
+    assert.equal("over", waiter.result)
+  end)
+
   it("refuses what it can't use", function()
     local future = new()
     assert.error_matches(function() future:get "soon" end, "number expected, got string")

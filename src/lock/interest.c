@@ -57,27 +57,19 @@ static int is_used(const ro_Lock *lock, const ro_Interest *interest) {
 
 /* ---- waiting for news ---- */
 
-static void tell(ro_Thread *t) {
-  if (t->awaits && !t->woken)
-    ro_thread_wake(t);
-}
-
 void ro_wait_notify(ro_Lock *lock) {
-  ro_Thread *next;
+  const ro_Thread *program = &lock->program;
   if (lock->awaiting == 0)
     return;
-  tell(&lock->program);
+  if (program->awaits && !program->woken)
+    ro_thread_wake(&lock->program);
   if (!lock->active)
     return;
-  pthread_mutex_lock(&lock->mutex);
-  next = lock->threads;
+  pthread_mutex_lock(&lock->mutex); /* for all: those that have given the lock up may end meanwhile */
+  for (ro_Thread *t = lock->threads; t != NULL; t = t->next)
+    if (t->awaits && !t->woken)
+      ro_wait_cut_short(t);
   pthread_mutex_unlock(&lock->mutex);
-  for (ro_Thread *t = next; t != NULL; t = next) {
-    pthread_mutex_lock(&lock->mutex);
-    next = t->next;
-    pthread_mutex_unlock(&lock->mutex);
-    tell(t);
-  }
 }
 
 int ro_wait_interests(lua_State *L, int64_t deadline) {

@@ -217,6 +217,9 @@ ro_Thread *ro_wait_self(ro_Lock *lock);
 /* Wakes a thread out of ro_wait_poll. With the mutex held. */
 void ro_wait_wake(ro_Thread *thread);
 
+/* ro_thread_wake for an active lock, with the mutex held. */
+void ro_wait_cut_short(ro_Thread *thread);
+
 /* Closes the descriptors that waking takes. */
 void ro_wait_forget(ro_Thread *thread);
 

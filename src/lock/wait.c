@@ -30,14 +30,22 @@ void ro_wait_forget(ro_Thread *thread) {
   ro_event_close(&thread->wake);
 }
 
-void ro_thread_wake(ro_Thread *thread) {
-  ro_Lock *lock = thread->lock;
+void ro_wait_cut_short(ro_Thread *thread) {
   thread->wakes++;
-  if (!lock->active || thread == lock->holder)
+  if (thread == thread->lock->holder)
     return;
-  pthread_mutex_lock(&lock->mutex);
   thread->woken = 1;
   ro_wait_wake(thread);
+}
+
+void ro_thread_wake(ro_Thread *thread) {
+  ro_Lock *lock = thread->lock;
+  if (!lock->active) {
+    thread->wakes++;
+    return;
+  }
+  pthread_mutex_lock(&lock->mutex);
+  ro_wait_cut_short(thread);
   pthread_mutex_unlock(&lock->mutex);
 }
 
