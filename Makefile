@@ -184,17 +184,17 @@ endif
 
 # The specs on instrumented builds, in folders of their own (docs/testing.md). They are run by the command of the same
 # build: an interpreter with the library inside needs nothing preloaded. Older runtimes than those of clang 18 may hang in the
-# children of programs with threads.
+# children of programs with threads. With DELAYS=1 calls are slow at random besides, as in check-delays.
 SANITIZING_CC = $(firstword $(foreach name,clang-19 clang-18 clang,$(if $(shell command -v $(name)),$(name))))
 SANITIZE_asan = -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SANITIZE_tsan = -fno-omit-frame-pointer -fsanitize=thread
 UNINSTRUMENTED = bench rock install reference
 INSTRUMENTED_SPECS = $(filter-out $(UNINSTRUMENTED:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
-check-asan check-tsan: SPEC = $(INSTRUMENTED_SPECS)
+check-asan check-tsan: SPEC = $(if $(DELAYS),$(filter-out $(UNDELAYED:%=spec/%_spec.lua),$(INSTRUMENTED_SPECS)),$(INSTRUMENTED_SPECS))
 check-tsan: INSTRUMENTED = EXTRA_OBJECTS=build/tsan/obj/spec/tsan.o LUA_LIBRARY="$$(sh scripts/find-lua-library.sh $(SANITIZING_CC) shared)"
 check-asan check-tsan: check-%: sanitizing
 	@. scripts/sanitizers.sh && REMOTEOBJ_SANITIZED=$* REMOTEOBJ_SLOWNESS=3 REMOTEOBJ_TEST_CFLAGS="$(SANITIZE_$*)" \
-	  $(MAKE) --no-print-directory $(PARALLEL) check BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
+	  $(MAKE) --no-print-directory $(PARALLEL) $(if $(DELAYS),check-delays,check) BUILD=build/$* JOBS=$(JOBS) SPEC="$(SPEC)" \
 	  CC=$(SANITIZING_CC) CFLAGS="-O1 -g $(SANITIZE_$*)" \
 	  COMMANDS=build/$*/bin/remoteobj LUA=build/$*/bin/remoteobj $(INSTRUMENTED)
 
@@ -402,7 +402,8 @@ help:
 	@echo "                         JOBS=2: so many files at a time)"
 	@echo "make check-asan          run them on a build with ASan and UBSan; check-tsan with TSan; check-valgrind"
 	@echo "make check-delays        run them while calls of the system and of threads are slow at random (SEED=...: a run"
-	@echo "                         again; CHANCE=0.03: of a delay at each call; LONGEST=3: milliseconds)"
+	@echo "                         again; CHANCE=0.03: of a delay at each call; LONGEST=3: milliseconds);"
+	@echo "                         DELAYS=1 does the same in check-asan and check-tsan"
 	@echo "make soak                everything at random for SECONDS=60, with random kills (SEED=...: a run again;"
 	@echo "                         ROUND=...: one of its rounds, again and again)"
 	@echo "make fuzz                let a fuzzer look for bytes that do harm (SECONDS=60 for each target)"

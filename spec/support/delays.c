@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,61 +26,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-static double chance, longest; /* longest: nanoseconds */
-static _Thread_local uint64_t state;
-
-/* SplitMix64. */
-static uint64_t draw(void) {
-  uint64_t n = state += 0x9E3779B97F4A7C15u;
-  n = (n ^ n >> 30) * 0xBF58476D1CE4E5B9u;
-  n = (n ^ n >> 27) * 0x94D049BB133111EBu;
-  return n ^ n >> 31;
-}
-
-/* From 0 to less than 1, of the last 24 bits. */
-static double fraction(uint64_t n) {
-  return (double)(n & 0xFFFFFF) / 0x1000000;
-}
-
-static void delay(void) {
-  uint64_t n = draw();
-  if (fraction(n) < chance) {
-    uint64_t length = (uint64_t)(longest * fraction(n >> 24)) >> (n >> 48 & 7);
-    struct timespec left = {(time_t)(length / 1000000000), (long)(length % 1000000000)};
-    int saved = errno;
-    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
-    }
-    errno = saved;
-  }
-}
-
-__attribute__((constructor)) static void begin(void) {
-  const char *how = getenv("REMOTEOBJ_DELAYS");
-  char *rest = "";
-  if (how != NULL) {
-    state = strtoull(how, &rest, 10);
-    chance = strtod(rest, &rest);
-    longest = strtod(rest, &rest) * 1e6;
-  }
-  if (!(chance > 0 && chance <= 1 && longest > 0 && *rest == '\0')) {
-    fprintf(stderr, "delays: REMOTEOBJ_DELAYS is '%s' instead of 'SEED CHANCE LONGEST'\n",
-            how != NULL ? how : "");
-    _exit(2);
-  }
-}
-
-/* Gives `function`, a pointer to one, the function that the name has without us. */
-static void find(void *function, const char *name) {
-  void *found = dlsym(RTLD_NEXT, name);
-  memcpy(function, &found, sizeof found);
-}
-
-/* Declares `real`, which is looked for at the first call: that may be one of another library's constructor. */
-#define FIND_REAL(name)                                                                                      \
-  static __typeof__(name) *real;                                                                             \
-  if (real == NULL)                                                                                          \
-  find(&real, #name)
 
 /* Each delayed function: X(result, name, parameters, arguments). */
 #define FUNCTIONS(X)                                                                                         \
@@ -114,12 +60,83 @@ static void find(void *function, const char *name) {
   X(int, pthread_cond_signal, (pthread_cond_t * c), (c))                                                     \
   X(int, pthread_cond_broadcast, (pthread_cond_t * c), (c))
 
+/* The others, with wrappers of their own, and what delays. */
+#define OTHERS(X) X(syscall) X(fork) X(_exit) X(pthread_create) X(nanosleep)
+
+/*
+** The functions that the names have without us. All are found at the beginning: to look for one allocates memory now and then,
+** and a sanitizer may call some where it can give none. Another library's constructor may come before.
+*/
+#define DECLARE(name) static __typeof__(name) *real_##name;
+#define DECLARE_DELAYED(type, name, parameters, arguments) DECLARE(name)
+FUNCTIONS(DECLARE_DELAYED)
+OTHERS(DECLARE)
+
+static void find(void *function, const char *name) {
+  void *found = dlsym(RTLD_NEXT, name);
+  memcpy(function, &found, sizeof found);
+}
+
+#define FIND(name) find(&real_##name, #name);
+#define FIND_DELAYED(type, name, parameters, arguments) FIND(name)
+
+static void need_functions(void) {
+  if (real_nanosleep == NULL) {
+    FUNCTIONS(FIND_DELAYED)
+    OTHERS(FIND)
+  }
+}
+
+static double chance, longest; /* longest: nanoseconds */
+static _Thread_local uint64_t state;
+
+/* SplitMix64. */
+static uint64_t draw(void) {
+  uint64_t n = state += 0x9E3779B97F4A7C15u;
+  n = (n ^ n >> 30) * 0xBF58476D1CE4E5B9u;
+  n = (n ^ n >> 27) * 0x94D049BB133111EBu;
+  return n ^ n >> 31;
+}
+
+/* From 0 to less than 1, of the last 24 bits. */
+static double fraction(uint64_t n) {
+  return (double)(n & 0xFFFFFF) / 0x1000000;
+}
+
+static void delay(void) {
+  uint64_t n = draw();
+  if (fraction(n) < chance) {
+    uint64_t length = (uint64_t)(longest * fraction(n >> 24)) >> (n >> 48 & 7);
+    struct timespec left = {(time_t)(length / 1000000000), (long)(length % 1000000000)};
+    int saved = errno;
+    while (real_nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+    errno = saved;
+  }
+}
+
+__attribute__((constructor)) static void begin(void) {
+  const char *how = getenv("REMOTEOBJ_DELAYS");
+  char *rest = "";
+  need_functions();
+  if (how != NULL) {
+    state = strtoull(how, &rest, 10);
+    chance = strtod(rest, &rest);
+    longest = strtod(rest, &rest) * 1e6;
+  }
+  if (!(chance > 0 && chance <= 1 && longest > 0 && *rest == '\0')) {
+    fprintf(stderr, "delays: REMOTEOBJ_DELAYS is '%s' instead of 'SEED CHANCE LONGEST'\n",
+            how != NULL ? how : "");
+    _exit(2);
+  }
+}
+
 #define WRAPPER(type, name, parameters, arguments)                                                           \
   type name parameters {                                                                                     \
     type result;                                                                                             \
-    FIND_REAL(name);                                                                                         \
+    need_functions();                                                                                        \
     delay();                                                                                                 \
-    result = real arguments;                                                                                 \
+    result = real_##name arguments;                                                                          \
     delay();                                                                                                 \
     return result;                                                                                           \
   }
@@ -131,13 +148,13 @@ FUNCTIONS(WRAPPER)
 long syscall(long number, ...) {
   long a[6], result;
   va_list arguments;
-  FIND_REAL(syscall);
+  need_functions();
   va_start(arguments, number);
   for (int i = 0; i < 6; i++)
     a[i] = va_arg(arguments, long);
   va_end(arguments);
   delay();
-  result = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  result = real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
   delay();
   return result;
 }
@@ -145,9 +162,9 @@ long syscall(long number, ...) {
 pid_t fork(void) {
   uint64_t of_child = draw();
   pid_t pid;
-  FIND_REAL(fork);
+  need_functions();
   delay();
-  pid = real();
+  pid = real_fork();
   if (pid == 0)
     state = of_child;
   delay();
@@ -155,41 +172,56 @@ pid_t fork(void) {
 }
 
 void _exit(int code) {
-  FIND_REAL(_exit);
+  need_functions();
   delay();
-  real(code);
+  real__exit(code);
   abort(); /* not reached */
 }
 
-typedef struct Thread {
+/* What a new thread is to do, until it does it. Not allocated: a sanitizer's allocator need not know the thread yet. */
+typedef struct Start {
+  atomic_flag taken;
   uint64_t state;
   void *(*function)(void *);
   void *argument;
-} Thread;
+} Start;
+
+static Start starts[1024]; /* zeros are clear flags, with the compilers that we know */
+
+static Start *take_start(void) {
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+    if (!atomic_flag_test_and_set(&starts[i].taken))
+      return &starts[i];
+  return NULL;
+}
 
 static void *run_thread(void *argument) {
-  Thread thread = *(Thread *)argument;
+  Start *start = argument;
+  void *(*function)(void *) = start->function;
   void *result;
-  free(argument);
-  state = thread.state;
+  argument = start->argument;
+  state = start->state;
+  atomic_flag_clear(&start->taken);
   delay();
-  result = thread.function(thread.argument);
+  result = function(argument);
   delay();
   return result;
 }
 
 int pthread_create(pthread_t *id, const pthread_attr_t *attributes, void *(*function)(void *),
                    void *argument) {
-  Thread *thread = malloc(sizeof *thread);
+  Start *start = take_start();
   int code;
-  FIND_REAL(pthread_create);
-  if (thread == NULL)
+  need_functions();
+  if (start == NULL)
     return EAGAIN;
-  *thread = (Thread){draw(), function, argument};
+  start->state = draw();
+  start->function = function;
+  start->argument = argument;
   delay();
-  code = real(id, attributes, run_thread, thread);
+  code = real_pthread_create(id, attributes, run_thread, start);
   if (code != 0)
-    free(thread);
+    atomic_flag_clear(&start->taken);
   delay();
   return code;
 }
