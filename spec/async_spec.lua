@@ -25,6 +25,7 @@ local function new_object()
   end
   -- Waits until another request calls open().
   function object.gate(self, ...)
+    self.at_gate = true
     while not self.is_open do
       remoteobj.sleep(0.001)
     end
@@ -856,6 +857,92 @@ describe("an evaluation with oneway", function()
     local ok, err = asker:results()
     assert.is_false(ok)
     assert.equal("NotListening", err.kind)
+  end)
+
+  -- Threads of this process that send while nobody reads, one after the other: each function is given large bytes.
+  local function send_in_order(...)
+    local large, threads, before = ("x"):rep(1 << 20), {}, proxy:stats_().requests
+    for i, func in ipairs { ... } do
+      threads[i] = remoteobj.thread(pcall, func, large):start()
+      wait.until_true(function() return proxy:stats_().requests == before + i end)
+    end
+    return table.unpack(threads)
+  end
+
+  it("has been told if it is run, and only then, where the listener stops before its bytes have gone out", function()
+    local reading, writing = private_pipe()
+    local server = fixture.serve(function(link)
+      link:receive()
+      link:send "busy"
+      unistd.read(reading, 1) -- keeps all requests from being run
+      proxy:stop_listen_()
+      return object.log
+    end)
+    local other = processes.fork(function() return proxy:gate() end) -- the listener can't end before this is answered
+    wait.until_true(function() return proxy.at_gate.__ end)
+    server:send "go"
+    server:receive()
+    local threads = { send_in_order(
+      function() return proxy:note(1) end, -- for which the listener waits, and reads nothing
+      function(large) -- whose bytes fill the pipe when the listener stops
+        return proxy:passto(function(o)
+          o:note(2)
+          o:open()
+        end, large)
+      end,
+      function() return oneway:note(3) end
+    ) }
+    unistd.write(writing, "x")
+    local run = {}
+    for _, i in ipairs(server:result()) do
+      run[i] = true
+    end
+    assert.is_true(run[2])
+    for i, thread in ipairs(threads) do
+      thread:join()
+      local ok, err = thread:results()
+      assert.equal(run[i] or false, ok)
+      assert.equal(not ok and "NotListening" or nil, not ok and err.kind or nil)
+    end
+    other:result()
+    unistd.close(reading)
+    unistd.close(writing)
+  end)
+
+  it("is told of at once by a listener that stops, be it that this waits for the one who tells", function()
+    local reading, writing = private_pipe()
+    local server = fixture.serve(function()
+      unistd.read(reading, 1) -- keeps all requests from being run
+      proxy:stop_listen_()
+      return object.count
+    end, { preempt = false })
+    local has_told = false
+    local function waits()
+      while not has_told do
+        remoteobj.sleep(0.001)
+      end
+    end
+    local threads = { send_in_order(
+      function(large)
+        return proxy:passto(function(o, _, call)
+          o.count = o.count + 1
+          call()
+        end, large, remoteobj.callback(waits))
+      end,
+      function(large) return proxy:passto(function(o) o.count = o.count + 1 end, large) end,
+      function()
+        oneway:inc()
+        has_told = true
+      end
+    ) }
+    unistd.write(writing, "x")
+    assert.equal(3, server:result())
+    for _, thread in ipairs(threads) do
+      thread:join()
+      assert.is_true((thread:results()))
+    end
+    unistd.close(reading)
+    unistd.close(writing)
   end)
 
   it("is direct in the listener's own process", function()

@@ -208,7 +208,7 @@ describe("a client", function()
         nonsense[#nonsense + 1] = raw.frame(raw.KINDS.release, ("<i8i8"):pack(handle, times))
       end
     end
-    for _, kind in ipairs { 2, 3, 4, 5, 7, 8 } do
+    for _, kind in ipairs { 2, 3, 4, 5, 7, 8, 9 } do
       for id = 0, 3 do
         nonsense[#nonsense + 1] = raw.frame(kind, "\xc1", { id = id })
         nonsense[#nonsense + 1] = raw.frame(kind, "", { id = id })
@@ -223,7 +223,7 @@ describe("a client", function()
 
   it("whose bytes are no frame is told so, and its connection ends", function()
     for _, bytes in ipairs {
-      ("x"):rep(32), raw.frame(0, ""), raw.frame(9, ""), raw.frame(1, "", { flags = 8 }),
+      ("x"):rep(32), raw.frame(0, ""), raw.frame(10, ""), raw.frame(1, "", { flags = 8 }),
       raw.frame(2, "", { flags = 1 }), raw.frame(1, "", { size = -1 }), raw.frame(1, "", { size = math.mininteger }),
       raw.frame(1, "", { size = math.maxinteger }),
       raw.frame(1, "", { size = remoteobj.limits.frame + 1 }), raw.request(2):gsub("^ROB1", "ROB2") .. "",

@@ -135,6 +135,7 @@ write_file("answers/callbacks", call(1, 1, "\1\5\xa1x") .. call(1, 2, "\1\x91\1"
 write_file("answers/callbacks-of-nobody", call(1, 1, "\2") .. call(2, 2, "\1") .. call(9, 3, "\1") .. call(1, 4, ""))
 write_file("answers/fault", raw.frame(raw.KINDS.fault, "the listener is weary"))
 write_file("answers/refused", raw.frame(4, "", { id = 1 }) .. raw.frame(4, "", { id = 3 }))
+write_file("answers/taken", raw.frame(raw.KINDS.taken, "", { id = 3 }) .. raw.frame(raw.KINDS.taken, "x", { id = 9 }))
 write_file("answers/late", raw.frame(2, "\xd5\x12\1\1", { id = 9, deadline = 1 }) .. raw.frame(3, "", { id = 3 }))
 
 -- Bodies: what a process has recorded, read from its journal.

@@ -18,7 +18,9 @@ local raw = {}
 local HEAD = "<c4BBI2I8i8I8"
 local NEVER = math.maxinteger
 
-raw.KINDS = { request = 1, reply = 2, failure = 3, refused = 4, fault = 5, release = 6, callback = 7, left = 8 }
+raw.KINDS = {
+  request = 1, reply = 2, failure = 3, refused = 4, fault = 5, release = 6, callback = 7, left = 8, taken = 9,
+}
 
 --- The descriptors that are open, with what they lead to and how (0: reading, 1: writing, 2: both); of this process or
 -- another.

@@ -122,6 +122,12 @@ static void dispatch(ro_Proxy *proxy, const ro_FrameHead *head) {
     return;
   }
   pending = ro_pending_find(client, head->id);
+  if (head->kind == RO_FRAME_TAKEN) {
+    skip_frame(link, head);
+    if (pending != NULL && pending->flags & RO_REQUEST_ONEWAY)
+      ro_pending_settle(proxy, pending, RO_ANSWERED, 1);
+    return;
+  }
   if (pending == NULL) {
     put_aside(proxy, head);
     return;

@@ -222,9 +222,8 @@ static void tell_there(lua_State *L, int view, ro_Operation operation, int first
   frame = ro_scratch_open(L);
   *request = (ro_Pending){.deadline = ro_view_deadline(v), .flags = RO_REQUEST_ONEWAY, .answer = frame};
   ro_encode_request(L, view, operation, first, count, frame, request);
-  ro_client_send(L, v->proxy, frame, request, 0);
+  ro_client_tell(L, v->proxy, frame, request);
   ro_scratch_close(frame);
-  ro_pending_abandon(v->proxy, request);
   if (request->outcome == RO_ANSWERED || ro_default_applies(v, operation, request->outcome))
     return;
   lua_settop(L, first + count - 1);

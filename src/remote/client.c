@@ -230,6 +230,18 @@ static int await_room(lua_State *L, ro_Proxy *proxy, ro_Pending *pending, size_t
   return 0;
 }
 
+/*
+** Was the listener's door open after all had gone out, or has the listener read the request? What has come by the time
+** that the door is shut is run.
+*/
+static int is_in_time(const ro_Proxy *proxy, const ro_Pending *pending) {
+  const ro_Client *client = &proxy->client;
+  ro_DoorState state = ro_door_state(&proxy->door);
+  if (state.generation == client->generation && state.phase == RO_DOOR_OPEN)
+    return 1;
+  return client->queued - ro_link_unread(&client->link) >= pending->end;
+}
+
 ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
   int failed;
   pending->thread = ro_lock_holder(proxy->lock);
@@ -252,4 +264,18 @@ void ro_client_send(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending 
     lua_error(L);
   }
   linger(proxy);
+}
+
+ro_Outcome ro_client_tell(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
+  int failed;
+  pending->thread = ro_lock_holder(proxy->lock);
+  if (!begin(L, proxy, frame, pending))
+    return pending->outcome;
+  failed = await_room(L, proxy, pending, 0) != 0;
+  while (!failed && !pending->settled && !is_in_time(proxy, pending))
+    failed = wait_for_link(L, proxy, pending) != 0;
+  ro_pending_abandon(proxy, pending);
+  if (failed)
+    lua_error(L);
+  return pending->outcome;
 }

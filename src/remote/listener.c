@@ -151,6 +151,10 @@ static void await_threads_at_end(ro_Listener *listener) {
   free_threads(listener);
 }
 
+int ro_listener_stops(const ro_Listener *listener) {
+  return listener->phase == RO_LISTENER_STOPPING;
+}
+
 int ro_listener_runs_caller(ro_Listener *listener) {
   return listener->options.background ? ro_seats_include_caller(listener) : listener->depth > 0;
 }

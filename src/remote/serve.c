@@ -285,11 +285,27 @@ static int run_service(lua_State *L, ro_Service *s) {
 }
 
 /*
+** Tells the client that its request is run, which it may wait to know when the listener stops. While it waits it reads, and the
+** pipe has room; a client that does not keeps nobody waiting.
+*/
+static void tell_taken(const ro_Service *s) {
+  ro_FrameHead head = {.kind = RO_FRAME_TAKEN, .id = s->request->head.id};
+  ro_Buffer frame;
+  ro_buffer_init(&frame);
+  ro_frame_begin(&frame);
+  ro_frame_finish(&frame, 0, &head);
+  ro_hub_mention(s->hub, s->request, &frame);
+  ro_buffer_free(&frame);
+}
+
+/*
 ** Runs the request and answers it, with the proxy on top. Leaves values on the stack, the error value that it has
 ** raised on top. [-0, +n, -]
 */
 static int serve_call(lua_State *L, ro_Service *s) {
   int flags = s->request->head.flags, succeeded;
+  if (flags & RO_REQUEST_ONEWAY && s->proxy->listener != NULL && ro_listener_stops(s->proxy->listener))
+    tell_taken(s);
   if (flags & RO_REQUEST_KEEP)
     ro_result_begin(&s->under_way, s->proxy->lock, s->hub, s->request);
   succeeded = run_service(L, s);

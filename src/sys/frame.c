@@ -53,7 +53,7 @@ int ro_frame_parse(const char *bytes, ro_FrameHead *head) {
   int kind = (unsigned char)bytes[4], flags = (unsigned char)bytes[5];
   if (memcmp(bytes, magic, sizeof magic) != 0 || memcmp(bytes + 6, "\0", 2) != 0)
     return -1;
-  if (kind < RO_FRAME_REQUEST || kind > RO_FRAME_LEFT)
+  if (kind < RO_FRAME_REQUEST || kind > RO_FRAME_TAKEN)
     return -1;
   if ((flags & ~RO_REQUEST_FLAGS) != 0 || (flags != 0 && kind != RO_FRAME_REQUEST))
     return -1;

@@ -21,7 +21,8 @@ typedef enum ro_FrameKind {
   RO_FRAME_RELEASE,     /* to the listener: handles that the client has let go, no reply */
   RO_FRAME_CALLBACK, /* to the client: a call of a function that a request took along. Its answer, with the same id, is a
                            reply, a failure, or refused when the request is not waited for any more */
-  RO_FRAME_LEFT /* to the listener: the client does not wait for the request any more, whose functions it has */
+  RO_FRAME_LEFT, /* to the listener: the client does not wait for the request any more, whose functions it has */
+  RO_FRAME_TAKEN /* to the client: a request without an answer is run, though the listener stops */
 } ro_FrameKind;
 
 /* What holds for a request, besides its operations. Part of the wire format. */

@@ -657,6 +657,13 @@ void ro_hub_send(ro_Hub *hub, ro_Request *request, ro_Buffer *frame) {
   ro_buffer_clear(frame, MOST_WAITING);
 }
 
+void ro_hub_mention(ro_Hub *hub, const ro_Request *request, const ro_Buffer *frame) {
+  pthread_mutex_lock(&hub->mutex);
+  if (!request->connection->has_ended && !frame->failed)
+    ro_link_write_now(&request->connection->link, frame);
+  pthread_mutex_unlock(&hub->mutex);
+}
+
 void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
   ro_Connection *c = request->connection;
   pthread_mutex_lock(&hub->mutex);

@@ -107,6 +107,9 @@ void ro_hub_mark(ro_Hub *hub, ro_Request *request);
 /* Sends a frame to the client of `request`, which goes on; the buffer is emptied. */
 void ro_hub_send(ro_Hub *hub, ro_Request *request, ro_Buffer *frame);
 
+/* The same with a frame of no more than PIPE_BUF bytes, or not at all: where it can't go out at once. */
+void ro_hub_mention(ro_Hub *hub, const ro_Request *request, const ro_Buffer *frame);
+
 /*
 ** Sends the frame in `answer`, if there is one, to the client of `request`, if it is still there, and lets the request
 ** go. Both buffers are emptied, and kept for the next.

@@ -123,6 +123,10 @@ ro_LinkStatus ro_link_flush(ro_Link *link) {
   return RO_LINK_OK;
 }
 
+int ro_link_write_now(const ro_Link *link, const ro_Buffer *frame) {
+  return ro_link_pending(link) == 0 && write(link->out, frame->data, frame->size) == (ssize_t)frame->size;
+}
+
 /* Moves what is left to the front, so that the room behind it can be used. */
 static void compact(ro_Link *link) {
   if (link->taken == 0)

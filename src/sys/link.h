@@ -69,6 +69,11 @@ size_t ro_link_arrived(const ro_Link *link);
 /* Writes what goes without blocking. OK: all is written; AGAIN: the pipe is full; CLOSED. */
 ro_LinkStatus ro_link_flush(ro_Link *link);
 
+/*
+** Writes the bytes of `frame`, no more than PIPE_BUF, if they can go out at once and nothing is queued. Returns whether.
+*/
+int ro_link_write_now(const ro_Link *link, const ro_Buffer *frame);
+
 /* Reads once what is there. OK: something came; AGAIN; CLOSED; NO_MEMORY. */
 ro_LinkStatus ro_link_receive(ro_Link *link);
 
