@@ -945,6 +945,36 @@ describe("an evaluation with oneway", function()
     unistd.close(writing)
   end)
 
+  for name, bg in pairs { ["in the background"] = true, ["by hand"] = false } do
+    it("is run by a listener " .. name .. " that stops, though its client has not read the answers before", function()
+      local reading, writing = private_pipe()
+      local SIZE <const>, COUNT <const> = 1 << 20, 8
+      local server = fixture.serve(function()
+        while object.count < 2 do -- from the second one on the client is not heard
+          proxy:poll(0.01)
+        end
+        unistd.write(writing, "x")
+        proxy:stop_listen_()
+        return object.count
+      end, { bg = bg })
+      local async, futures = proxy:with_ { async = true }, {}
+      for i = 1, COUNT do
+        futures[i] = async:passto(function(o, size)
+          o:inc()
+          return o:text(size)
+        end, SIZE)
+      end
+      oneway:inc()
+      unistd.read(reading, 1)
+      for _, future in ipairs(futures) do
+        assert.equal(SIZE, #future:get())
+      end
+      assert.equal(COUNT + 1, server:result())
+      unistd.close(reading)
+      unistd.close(writing)
+    end)
+  end
+
   it("is direct in the listener's own process", function()
     local errors = {}
     proxy:listen_ { on_error = function(...) errors[#errors + 1] = { ... } end }

@@ -91,14 +91,18 @@ static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
 }
 
 static void end_in_foreground(lua_State *L, ro_Listener *listener) {
-  int refuse = !listener->proxy->fulfill_final;
+  int refuse = !listener->proxy->fulfill_final, well = -1;
   listener->depth++;
-  while (process_next(L, listener, refuse) >= 0) {
+  while (well < 0 && ro_pid() == listener->home) {
+    while (process_next(L, listener, refuse) >= 0) {
+    }
+    if (ro_pid() == listener->home)
+      well = ro_listener_say_farewell(listener);
   }
   listener->depth--;
   if (ro_pid() != listener->home)
     return;
-  ro_listener_leave(listener, ro_listener_say_farewell(listener));
+  ro_listener_leave(listener, well);
   ro_listener_retire(L, listener);
 }
 

@@ -316,11 +316,13 @@ static void serve(ro_Seat *seat) {
     ro_hub_wake(&listener->hub);
 }
 
-/* Everything is answered: the end of the listener, by the seat that leads. Returns with the roles locked. */
+/* Everything is answered: the end of the listener, by the seat that leads, if there is no more. Returns with the roles locked. */
 static void finish(ro_Seat *seat) {
   ro_Listener *listener = seat->listener;
   int well = ro_listener_say_farewell(listener);
   lock_roles(listener);
+  if (well < 0)
+    return;
   listener->leaves = 1;
   unlock_roles(listener);
   ro_listener_leave(listener, well);

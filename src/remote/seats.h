@@ -101,7 +101,7 @@ int ro_listener_drops_late(ro_Listener *listener, const ro_Request *request);
 
 /*
 ** The end of a listener whose requests are all answered: gives the clients time to take what they are written; returns whether they have
-** taken all. No lock held.
+** taken all, or -1 when there is more to serve: what clients had sent that did not take their answers before. No lock held.
 */
 int ro_listener_say_farewell(ro_Listener *listener);
 

@@ -677,9 +677,10 @@ void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer) {
   ro_buffer_clear(&request->bytes, MOST_WAITING);
 }
 
+/* Has everything been written; and read, of what clients had sent before the hub was shut. */
 static int is_flushed(ro_Hub *hub) {
   for (const ro_Connection *c = hub->connections; c != NULL; c = c->next)
-    if (ro_link_pending(&c->link) > 0)
+    if (ro_link_pending(&c->link) > 0 || c->due > ro_link_received(&c->link))
       return 0;
   return 1;
 }
@@ -687,7 +688,7 @@ static int is_flushed(ro_Hub *hub) {
 int ro_hub_flush(ro_Hub *hub, int64_t deadline) {
   int done, last = 0;
   pthread_mutex_lock(&hub->mutex);
-  while (!(done = is_flushed(hub)) && !last) {
+  while (!(done = has_line(hub) ? -1 : is_flushed(hub)) && !last) {
     ro_Ready ready[READY_AT_ONCE];
     int count;
     last = hub->hurries || ro_now() >= deadline;

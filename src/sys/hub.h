@@ -116,7 +116,10 @@ void ro_hub_mention(ro_Hub *hub, const ro_Request *request, const ro_Buffer *fra
 */
 void ro_hub_done(ro_Hub *hub, ro_Request *request, ro_Buffer *answer);
 
-/* Waits until everything has been written, at most until `deadline` or ro_hub_hurry; returns whether it has. */
+/*
+** Waits until everything has been written, at most until `deadline` or ro_hub_hurry; returns whether it has. Or returns -1 as soon as
+** there are frames to be taken: of a client that was not heard since it had not read what was written before.
+*/
 int ro_hub_flush(ro_Hub *hub, int64_t deadline);
 
 /* From now on clients are given no time to take what is written: ro_hub_flush, present or to come, writes what there is room for. */
