@@ -19,8 +19,12 @@ local terminal = {}
 local Session = {}
 Session.__index = Session
 
--- A process that leads a session gets the first terminal that it opens.
+-- A process that leads a session gets the first terminal that it opens. Who runs the specs in the background may have
+-- had ignored what keys send.
 local function become(command, name, env)
+  for _, key in ipairs { "SIGINT", "SIGQUIT", "SIGHUP" } do
+    signal.signal(signal[key], signal.SIG_DFL)
+  end
   unistd.setpid "s"
   local fd = assert(fcntl.open(name, fcntl.O_RDWR))
   for standard = 0, 2 do
