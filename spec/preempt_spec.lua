@@ -795,6 +795,7 @@ describe("a foreign call", function()
       return pid == child.pid, how, code
     end)
     server:receive()
+    processes.wait_asleep(server.pid)
     local client = processes.fork(function(link)
       link:send "calling"
       return proxy:add()
