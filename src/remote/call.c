@@ -16,8 +16,7 @@
 #include "remote/pending.h"
 #include "remote/text.h"
 
-#define MOST_QUEUED (size_t)(1024 * 1024) /* bytes of requests that may wait for room in the pipe */
-#define LARGE (size_t)4096                /* bytes of an answer whose result is let go soon */
+#define LARGE (size_t)4096 /* bytes of an answer whose result is let go soon */
 
 /* The future of a request. */
 typedef struct Call {
@@ -183,7 +182,7 @@ static void call_there(lua_State *L, int view, ro_Operation operation, int first
     return;
   }
   lua_setiuservalue(L, index, CALL_FUNCTIONS);
-  ro_client_send(L, call->proxy, evaluation.frame, pending, MOST_QUEUED);
+  ro_client_send(L, call->proxy, evaluation.frame, pending);
   ro_scratch_close(evaluation.frame);
 }
 

@@ -14,6 +14,7 @@
 #include "remote/proxy.h"
 
 #define MOST_ANNOUNCING 8
+#define MOST_QUEUED (size_t)(1024 * 1024) /* bytes of requests that may wait for room in the pipe */
 
 /* Fills in what to wait for; may lower *until. Returns how many descriptors: the listener's end is the second. */
 static nfds_t watch_link(const ro_Proxy *proxy, struct pollfd *fds, int64_t *until) {
@@ -255,27 +256,26 @@ ro_Outcome ro_client_exchange(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, r
   return pending->outcome;
 }
 
-void ro_client_send(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending, size_t most) {
+void ro_client_send(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
   pending->thread = NULL;
   if (!begin(L, proxy, frame, pending))
     return;
-  if (await_room(L, proxy, pending, most) != 0) {
+  if (await_room(L, proxy, pending, MOST_QUEUED) != 0) {
     ro_pending_abandon(proxy, pending);
     lua_error(L);
   }
   linger(proxy);
 }
 
-ro_Outcome ro_client_tell(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
+void ro_client_tell(lua_State *L, ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending) {
   int failed;
   pending->thread = ro_lock_holder(proxy->lock);
   if (!begin(L, proxy, frame, pending))
-    return pending->outcome;
+    return;
   failed = await_room(L, proxy, pending, 0) != 0;
   while (!failed && !pending->settled && !is_in_time(proxy, pending))
     failed = wait_for_link(L, proxy, pending) != 0;
   ro_pending_abandon(proxy, pending);
   if (failed)
     lua_error(L);
-  return pending->outcome;
 }

@@ -54,17 +54,17 @@ void ro_client_init(struct ro_Proxy *proxy);
 ro_Outcome ro_client_exchange(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending);
 
 /*
-** Sends it and leaves it under way, or settles it, if it can't be sent. Waits, until the deadline, only as long as more than `most`
-** bytes wait for room in the pipe. Raises the same; nothing is under way then. [-0, +0, v]
+** Sends it and leaves it under way, or settles it, if it can't be sent. Waits, until the deadline, only as long as more than
+** 1 MiB waits for room in the pipe. Raises the same; nothing is under way then. [-0, +0, v]
 */
-void ro_client_send(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending, size_t most);
+void ro_client_send(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending);
 
 /*
 ** Sends a request without an answer; waits, until the deadline, until it has gone out and is certain to be run, as long as the
-** listener goes on: RO_ANSWERED. Of one that stops at this moment that is not certain before it has taken the request, or
+** listener goes on: its outcome is RO_ANSWERED. Of one that stops at this moment that is not certain before it has taken the request, or
 ** ended. Raises the same. [-0, +0, v]
 */
-ro_Outcome ro_client_tell(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending);
+void ro_client_tell(lua_State *L, struct ro_Proxy *proxy, ro_Buffer *frame, ro_Pending *pending);
 
 /* Calls ro_future_announce for futures that have been settled and ask for it. Needs RO_FUTURE_ANNOUNCING stack slots. [-0, +0, -] */
 void ro_client_announce(lua_State *L, struct ro_Proxy *proxy);
