@@ -1,6 +1,7 @@
 -- What specs rely on: nothing that fails in them may end them without a word.
 local processes = require "spec.support.processes"
 local script = require "spec.support.script"
+local signal = require "posix.signal"
 local wait = require "spec.support.wait"
 
 describe("a child of a spec", function()
@@ -26,6 +27,13 @@ describe("a script of a spec", function()
     local result = child:wait()
     assert.equal(1, result.code)
     assert.is_truthy(result.stderr:find("boom", 1, true))
+  end)
+
+  it("whose end nobody can know is an error", function()
+    local before = signal.signal(signal.SIGCHLD, signal.SIG_IGN) -- what is started now can't wait for its children
+    local child = script.start "print 'runs'"
+    signal.signal(signal.SIGCHLD, before)
+    assert.error_matches(function() child:wait() end, "is not known %(wait: No child processes%)")
   end)
 end)
 

@@ -44,7 +44,10 @@ end
 function installation.run(command, folder, env)
   local result = installation.try(command, folder, env)
   if result.code ~= 0 then
-    error(("%s\n%s%s"):format(table.concat(command, " "), result.stdout, result.stderr), 2)
+    local how = result.timed_out and "did not end" or result.signal and "was killed by signal" or "ended with"
+    error(("%s\n%s%s%s %s"):format(
+      table.concat(command, " "), result.stdout, result.stderr, how, result.signal or result.code
+    ), 2)
   end
   return result.stdout
 end

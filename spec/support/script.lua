@@ -66,7 +66,7 @@ local function become(command, descriptors, options)
   if options.cwd then
     assert(unistd.chdir(options.cwd))
   end
-  unistd.execp(INTERPRETER, { "-E", supervisor, "3", table.unpack(command) })
+  assert(unistd.execp(INTERPRETER, { "-E", supervisor, "3", table.unpack(command) }))
 end
 
 local function start_supervised(command, options)
@@ -77,7 +77,8 @@ local function start_supervised(command, options)
   local ours = { input, from_script, errors_from_script, status_from_supervisor }
   local supervisor = assert(unistd.fork())
   if supervisor == 0 then
-    pcall(become, command, ours, options)
+    local _, message = pcall(become, command, ours, options)
+    unistd.write(status_from_supervisor, ("lost: %s\n"):format(message))
     unistd._exit(127)
   end
   for i = 2, #ours do
@@ -132,7 +133,8 @@ local function read_status(self)
   elseif how == "killed" then
     self.signal = tonumber(code)
   end
-  return self.code or self.signal
+  self.lost = self.text.status:match "lost: (.*)\n$"
+  return self.code or self.signal or self.lost
 end
 
 local function status_lost(self)
@@ -213,6 +215,14 @@ function Child:kill(number)
   return signal.kill(self.pid, number or signal.SIGKILL)
 end
 
+-- That the end of a script is not known is no result of it.
+local function check_known(self)
+  if not self.code and not self.signal then
+    local reason = self.lost or ("its supervisor has ended after %q"):format(self.text.status)
+    error(("how the script has ended is not known (%s): %s\n%s"):format(reason, self.text.stdout, self.text.stderr), 3)
+  end
+end
+
 --- Waits for the script's end; the result has `code` or `signal`, `stdout`, `stderr`, `pid`, `timed_out`.
 function Child:wait()
   while not self.finished and not read_status(self) do
@@ -228,6 +238,7 @@ function Child:wait()
   if not self.finished then
     clean_up(self)
   end
+  check_known(self)
   return {
     pid = self.pid,
     code = self.code,

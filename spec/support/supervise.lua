@@ -1,7 +1,8 @@
 -- Runs a command and tells how it ended: `lua5.4 supervise.lua DESCRIPTOR COMMAND ARGS...` writes the
--- lines "pid N" and "exited CODE" or "killed SIGNAL" to the descriptor. A process of its own does this, so
--- that the end is an event (a line to read) and no copy of a test's descriptors stays open meanwhile. When
--- nobody reads the descriptor any more, the command and what it started are killed.
+-- lines "pid N" and "exited CODE" or "killed SIGNAL" to the descriptor, or "lost: REASON" when it can't tell. A process
+-- of its own does this, so that the end is an event (a line to read) and no copy of a test's descriptors stays open
+-- meanwhile. When nobody reads the descriptor any more, the command and what it started are killed.
+local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
 local poll = require "posix.poll"
 local signal = require "posix.signal"
@@ -11,7 +12,31 @@ local wait = require "posix.sys.wait"
 local status = tonumber(arg[1])
 fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
-local pid = assert(unistd.fork())
+local pid, watcher
+
+-- What only a machine without room for more refuses: says what has failed, and ends with all that was started.
+local function must(what, result, message)
+  if result then
+    return result
+  end
+  for _, victim in ipairs { pid and -pid, watcher } do
+    signal.kill(victim, signal.SIGKILL)
+  end
+  unistd.write(status, ("lost: %s: %s\n"):format(what, message))
+  unistd._exit(1)
+end
+
+-- Returns how a child has ended, in a word, and its exit code or the signal.
+local function await(child)
+  local result, how, code
+  repeat
+    result, how, code = wait.wait(child)
+  until result or code ~= errno.EINTR
+  must("wait", result, how)
+  return how, code
+end
+
+pid = must("fork", unistd.fork())
 if pid == 0 then
   unistd.setpid("p", 0, 0)
   local _, message = unistd.execp(arg[2], { table.unpack(arg, 3) })
@@ -26,7 +51,7 @@ unistd.close(1)
 unistd.close(2)
 
 -- Sees the end of those who read: a pipe without readers is in error.
-local watcher = assert(unistd.fork())
+watcher = must("fork of the watcher", unistd.fork())
 if watcher == 0 then
   local fds = { [status] = { events = {} } }
   repeat
@@ -37,8 +62,8 @@ if watcher == 0 then
 end
 
 unistd.write(status, ("pid %d\n"):format(pid))
-local _, how, code = wait.wait(pid)
+local how, code = await(pid)
 signal.kill(watcher, signal.SIGKILL)
-wait.wait(watcher)
+await(watcher)
 unistd.write(status, ("%s %d\n"):format(how, code))
 unistd._exit(0)
