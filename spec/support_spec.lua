@@ -29,6 +29,23 @@ describe("a script of a spec", function()
     assert.is_truthy(result.stderr:find("boom", 1, true))
   end)
 
+  it("has its streams, be they where the one that starts it has files that are garbage", function()
+    local result = script.run [[
+      local script = require "spec.support.script"
+      local unistd = require "posix.unistd"
+      local execp = unistd.execp
+      function unistd.execp(...) -- its time to collect has come
+        for _ = 1, 100000 do setmetatable({}, {}) end
+        return execp(...)
+      end
+      collectgarbage()
+      for _ = 0, 3 do io.open "/dev/null" end
+      local result = script.run_command { "echo", "runs" }
+      print(result.code, result.stdout, result.stderr)
+    ]]
+    assert.same({ 0, "0\truns\n\t\n", "" }, { result.code, result.stdout, result.stderr })
+  end)
+
   it("whose end nobody can know is an error", function()
     local before = signal.signal(signal.SIGCHLD, signal.SIG_IGN) -- what is started now can't wait for its children
     local child = script.start "print 'runs'"

@@ -57,7 +57,9 @@ local function place(descriptors)
   end
 end
 
+-- What is garbage here may be a file that has the number of one of the descriptors, which its finalizer would close.
 local function become(command, descriptors, options)
+  collectgarbage "stop"
   place(descriptors)
   for name, value in pairs(options.env or {}) do
     stdlib.setenv(name, value or nil)
@@ -163,9 +165,11 @@ local function clean_up(self)
   end
   self.streams = {}
   self:close_input()
+  local done, how, code
   repeat
-    local done, _, code = wait.wait(self.supervisor)
+    done, how, code = wait.wait(self.supervisor)
   until done or code ~= errno.EINTR
+  self.supervision = ("%s %d"):format(how, code)
   if self.file then
     os.remove(self.file)
   end
@@ -218,7 +222,7 @@ end
 -- That the end of a script is not known is no result of it.
 local function check_known(self)
   if not self.code and not self.signal then
-    local reason = self.lost or ("its supervisor has ended after %q"):format(self.text.status)
+    local reason = self.lost or ("its supervisor has %s after %q"):format(self.supervision, self.text.status)
     error(("how the script has ended is not known (%s): %s\n%s"):format(reason, self.text.stdout, self.text.stderr), 3)
   end
 end
