@@ -91,14 +91,12 @@ static int process_next(lua_State *L, ro_Listener *listener, int refuse) {
 }
 
 static void end_in_foreground(lua_State *L, ro_Listener *listener) {
-  int refuse = !listener->proxy->fulfill_final, well = -1;
+  int refuse = !listener->proxy->fulfill_final, well = 0;
   listener->depth++;
-  while (well < 0 && ro_pid() == listener->home) {
+  do {
     while (process_next(L, listener, refuse) >= 0) {
     }
-    if (ro_pid() == listener->home)
-      well = ro_listener_say_farewell(listener);
-  }
+  } while (ro_pid() == listener->home && (well = ro_listener_say_farewell(listener)) < 0);
   listener->depth--;
   if (ro_pid() != listener->home)
     return;
@@ -155,8 +153,8 @@ static void await_threads_at_end(ro_Listener *listener) {
   free_threads(listener);
 }
 
-int ro_listener_stops(const ro_Listener *listener) {
-  return listener->phase == RO_LISTENER_STOPPING;
+int ro_listener_stops(const ro_Proxy *proxy) {
+  return proxy->listener != NULL && proxy->listener->phase == RO_LISTENER_STOPPING;
 }
 
 int ro_listener_runs_caller(ro_Listener *listener) {
@@ -279,7 +277,7 @@ void ro_listener_start(lua_State *L, int index, ro_ListenOptions options) {
   ro_Listener *listener;
   int error;
   ro_check_stack(L, 8, NULL);
-  if (proxy->listener != NULL && proxy->listener->phase == RO_LISTENER_STOPPING)
+  if (ro_listener_stops(proxy))
     ro_listener_stop(L, proxy->listener);
   if (proxy->listener != NULL)
     luaL_error(L, "this process is listening already");

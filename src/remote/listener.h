@@ -35,8 +35,8 @@ void ro_listener_stop(lua_State *L, ro_Listener *listener);
 /* Gives back what the proxy's last listener has left, if it has ended while nobody waited for that. [-0, +0, -] */
 void ro_listener_clear_up(ro_Proxy *proxy);
 
-/* Has the listener been told to stop, and not ended yet. */
-int ro_listener_stops(const ro_Listener *listener);
+/* Has the proxy's listener in this process been told to stop, and not ended yet. */
+int ro_listener_stops(const ro_Proxy *proxy);
 
 /* Is the caller a request of the listener. */
 int ro_listener_runs_caller(ro_Listener *listener);

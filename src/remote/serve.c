@@ -304,7 +304,7 @@ static void tell_taken(const ro_Service *s) {
 */
 static int serve_call(lua_State *L, ro_Service *s) {
   int flags = s->request->head.flags, succeeded;
-  if (flags & RO_REQUEST_ONEWAY && s->proxy->listener != NULL && ro_listener_stops(s->proxy->listener))
+  if (flags & RO_REQUEST_ONEWAY && ro_listener_stops(s->proxy))
     tell_taken(s);
   if (flags & RO_REQUEST_KEEP)
     ro_result_begin(&s->under_way, s->proxy->lock, s->hub, s->request);
