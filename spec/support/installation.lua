@@ -40,14 +40,21 @@ function installation.try(command, folder, env)
   return script.run_command(command, { timeout = TIMEOUT, env = installation.environment(env), cwd = folder })
 end
 
+local function how_it_ended(result)
+  if result.timed_out then
+    return "did not end in time"
+  elseif result.signal then
+    return "was killed by signal " .. result.signal
+  end
+  return "ended with " .. result.code
+end
+
 --- Runs a command that must succeed; returns what it prints. Parameters as of `try`.
 function installation.run(command, folder, env)
   local result = installation.try(command, folder, env)
   if result.code ~= 0 then
-    local how = result.timed_out and "did not end" or result.signal and "was killed by signal" or "ended with"
-    error(("%s\n%s%s%s %s"):format(
-      table.concat(command, " "), result.stdout, result.stderr, how, result.signal or result.code
-    ), 2)
+    local how = how_it_ended(result)
+    error(("%s\n%s%s%s"):format(table.concat(command, " "), result.stdout, result.stderr, how), 2)
   end
   return result.stdout
 end

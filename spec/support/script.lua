@@ -135,8 +135,7 @@ local function read_status(self)
   elseif how == "killed" then
     self.signal = tonumber(code)
   end
-  self.lost = self.text.status:match "lost: (.*)\n$"
-  return self.code or self.signal or self.lost
+  return self.code or self.signal
 end
 
 local function status_lost(self)
@@ -222,7 +221,8 @@ end
 -- That the end of a script is not known is no result of it.
 local function check_known(self)
   if not self.code and not self.signal then
-    local reason = self.lost or ("its supervisor has %s after %q"):format(self.supervision, self.text.status)
+    local reason = self.text.status:match "lost: (.*)\n$"
+      or ("its supervisor has %s after %q"):format(self.supervision, self.text.status)
     error(("how the script has ended is not known (%s): %s\n%s"):format(reason, self.text.stdout, self.text.stderr), 3)
   end
 end

@@ -2,7 +2,6 @@
 -- lines "pid N" and "exited CODE" or "killed SIGNAL" to the descriptor, or "lost: REASON" when it can't tell. A process
 -- of its own does this, so that the end is an event (a line to read) and no copy of a test's descriptors stays open
 -- meanwhile. When nobody reads the descriptor any more, the command and what it started are killed.
-local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
 local poll = require "posix.poll"
 local signal = require "posix.signal"
@@ -14,26 +13,18 @@ fcntl.fcntl(status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
 local pid, watcher
 
--- What only a machine without room for more refuses: says what has failed, and ends with all that was started.
-local function must(what, result, message)
+-- Returns what a call that only fails where the machine has no room has returned. Else says what has failed, and ends
+-- with all that was started.
+local function must(what, ...)
+  local result, message = ...
   if result then
-    return result
+    return ...
   end
   for _, victim in ipairs { pid and -pid, watcher } do
     signal.kill(victim, signal.SIGKILL)
   end
   unistd.write(status, ("lost: %s: %s\n"):format(what, message))
   unistd._exit(1)
-end
-
--- Returns how a child has ended, in a word, and its exit code or the signal.
-local function await(child)
-  local result, how, code
-  repeat
-    result, how, code = wait.wait(child)
-  until result or code ~= errno.EINTR
-  must("wait", result, how)
-  return how, code
 end
 
 pid = must("fork", unistd.fork())
@@ -62,8 +53,8 @@ if watcher == 0 then
 end
 
 unistd.write(status, ("pid %d\n"):format(pid))
-local how, code = await(pid)
+local _, how, code = must("wait", wait.wait(pid))
 signal.kill(watcher, signal.SIGKILL)
-await(watcher)
+wait.wait(watcher)
 unistd.write(status, ("%s %d\n"):format(how, code))
 unistd._exit(0)
